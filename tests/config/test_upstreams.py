@@ -1,0 +1,114 @@
+"""Tests of :mod:`gptproxy.config.upstreams`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.documents import azure, guarded, openai, problems, settings
+
+
+@pytest.mark.parametrize(
+    ("upstream", "url"),
+    [
+        (azure(), "https://gpt1.openai.azure.com"),
+        (azure(resource="GPT1"), "https://gpt1.openai.azure.com"),
+        (
+            azure(resource=None, url="https://GPT1.openai.azure.com/"),
+            "https://gpt1.openai.azure.com",
+        ),
+        (azure(resource=None, url="https://apim.corp.com/ai/"), "https://apim.corp.com/ai"),
+        (azure(resource=None, url="http://127.0.0.1:8081"), "http://127.0.0.1:8081"),
+        (openai(), "https://api.openai.com/v1"),
+        (openai(url="https://api.openai.com"), "https://api.openai.com/v1"),
+        (openai(url="https://eu.api.openai.com/v1/"), "https://eu.api.openai.com/v1"),
+        (openai(url="http://10.1.2.3:8000/", api_key=None), "http://10.1.2.3:8000/v1"),
+        (openai(url="https://llm.corp.com/api/v3"), "https://llm.corp.com/api/v3"),
+    ],
+)
+def test_upstream_addresses(upstream: dict[str, object], url: str) -> None:
+    """A resource's name becomes its address; openai's gets the version that it lacks."""
+    assert settings(guarded(upstream)).upstreams[0].url == url
+
+
+def test_order_is_kept() -> None:
+    """Upstreams and deployments stay in the order written: it is the order of preference."""
+    names = {name: name for name in "zaby"}
+    found = settings(guarded(azure(name="z", deployments=names), azure(name="a"))).upstreams
+    assert [upstream.name for upstream in found] == ["z", "a"]
+    assert list(found[0].deployments) == list(names)
+
+
+RESOURCE = (
+    "must be an Azure resource's name, 1 to 63 letters, digits and hyphens; an address is a url"
+)
+EITHER = 'an azure upstream needs either resource = "NAME" or url = "https://..."'
+URL = (
+    "must be http:// or https:// and a host, then perhaps a port and a path; "
+    "no user, query or fragment"
+)
+LOOPBACK = "must be https; http only on a loopback host"
+DEPLOYMENT = "must be a deployment's name: 1 to 64 letters, digits, dots, underscores and hyphens"
+NO_LINE = "an azure upstream needs at least one line: model = deployment"
+NAME = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
+VERSION = "must be a date like 2023-05-15 (perhaps with -preview), v1, preview or latest"
+ONLY_AZURE = "only an azure upstream has it"
+KEYLESS = "missing; https://api.openai.com/v1 needs one, a server that needs none has a url"
+KEYS = "name, kind, resource, url, api_key, api_version, deployments"
+ROOTED = "must end with the host; gptproxy adds the path"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "lines"),
+    [
+        (azure(name=None), [".name: missing"]),
+        (azure(name="a b"), [f".name: {NAME}"]),
+        (azure(name="a\r\nx: y"), [f".name: {NAME}"]),
+        (azure(name="a" * 65), [f".name: {NAME}"]),
+        (azure(kind="azur"), ['.kind: must be "azure" or "openai"']),
+        ({}, [".name: missing", ".kind: missing"]),
+        (azure(resource="gpt1.evil.com"), [f".resource: {RESOURCE}"]),
+        (azure(resource="gpt1\n"), [f".resource: {RESOURCE}"]),
+        (azure(resource=None), [f": {EITHER}"]),
+        (azure(url="https://gpt1.openai.azure.com"), [f": {EITHER}"]),
+        (azure(resource=None, url="gpt1.openai.azure.com"), [f".url: {URL}"]),
+        (azure(resource=None, url="http://gpt1.corp.com"), [f".url: {LOOPBACK}"]),
+        (azure(resource=None, url="https://g.openai.azure.com/openai"), [f".url: {ROOTED}"]),
+        (azure(api_key=None), [".api_key: missing; an azure upstream needs its key"]),
+        (azure(api_key="..."), [".api_key: the value is a placeholder, not a secret"]),
+        (azure(api_version="2023-5-15"), [f".api_version: {VERSION}"]),
+        (azure(api_version="2023-05-15&x=y"), [f".api_version: {VERSION}"]),
+        (azure(deployments=None), [f".deployments: missing; {NO_LINE}"]),
+        (azure(deployments={}), [f".deployments: {NO_LINE}"]),
+        (azure(deployments={"gpt-4": "a/b"}), [f".deployments.gpt-4: {DEPLOYMENT}"]),
+        (
+            azure(deployments={"gpt-4": "..", "x": "y", "gpt-3.5": "a?b"}),
+            [f".deployments.gpt-4: {DEPLOYMENT}", f'.deployments."gpt-3.5": {DEPLOYMENT}'],
+        ),
+        (
+            azure(deployments=None, deploymnets={}),
+            ['.deploymnets: unknown key; did you mean "deployments"?'],
+        ),
+        (
+            azure(resource=None, resuorce="gpt1"),
+            ['.resuorce: unknown key; did you mean "resource"?'],
+        ),
+        (
+            azure(kind=None, type="azure"),
+            [
+                f".type: unknown key; known here: {KEYS}",
+                ".kind: missing",
+            ],
+        ),
+        (openai(resource="gpt1"), [f".resource: {ONLY_AZURE}"]),
+        (openai(api_version="v1"), [f".api_version: {ONLY_AZURE}"]),
+        (openai(api_key=None), [f".api_key: {KEYLESS}"]),
+        (openai(api_key=""), [".api_key: the value is empty"]),
+        (openai(url="https://user:pass@llm.corp.com"), [f".url: {URL}"]),
+        ("gpt1", [": must be a table, not text"]),
+    ],
+)
+def test_bad_upstreams(upstream: object, lines: list[str]) -> None:
+    """Each fault of an upstream is told once, at its key, with all others."""
+    assert problems(guarded(openai(), upstream)) == [
+        f"gptproxy.toml: upstream[2]{line}" for line in lines
+    ]

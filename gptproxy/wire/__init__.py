@@ -1,0 +1,29 @@
+"""
+What JSON and event streams look like as bytes: places found, edits spliced in, nothing else changed.
+
+A body that needs no change goes upstream byte for byte; one that needs an edit keeps every byte outside of it. This
+room holds the pure functions for that. It sits at the bottom of the house: any room may use it, it uses none.
+"""
+
+from gptproxy.wire.json_members import (
+    DuplicateMember,
+    Edit,
+    NotAnObject,
+    Span,
+    element_spans,
+    member_spans,
+    splice,
+)
+from gptproxy.wire.refusal import Refusal, error_body
+
+__all__ = [
+    "DuplicateMember",
+    "Edit",
+    "NotAnObject",
+    "Refusal",
+    "Span",
+    "element_spans",
+    "error_body",
+    "member_spans",
+    "splice",
+]

@@ -1,0 +1,57 @@
+"""
+HTTP/1.1 by a strict grammar, behind Twisted's own interfaces.
+
+Bytes become values in :mod:`~gptproxy.http.grammar` and :mod:`~gptproxy.http.bodies`, which know nothing of sockets.
+On the server's side :mod:`~gptproxy.http.channel` feeds them to requests of a :class:`Site`; a resource that provides
+:class:`IRenderedAtHeaders` is rendered before the body is read. On the client's side :class:`Agent` keeps connections
+to upstreams, and :func:`relay_body` carries an answer down to a request with back-pressure both ways.
+"""
+
+from gptproxy.http.agent import Agent, ClientTimeouts, ConnectFailed
+from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverReceived
+from gptproxy.http.grammar import Fields, MalformedMessage, connection_options
+from gptproxy.http.interfaces import IBodyReceiver, IReactor, IRenderedAtHeaders, IRequestBody
+from gptproxy.http.origin import InvalidURL, Origin, split_url
+from gptproxy.http.own_calls import NoAnswer, OwnAnswer, OwnCalls, backoff_seconds
+from gptproxy.http.relay import RelayBroken, relay_body
+from gptproxy.http.request import Request, abort_answer, fields_of
+from gptproxy.http.request_body import BodyIncomplete, BodyTooLarge
+from gptproxy.http.request_producer import BytesBody, StreamedUpload
+from gptproxy.http.response import Response, ResponseTooLarge, collect_body
+from gptproxy.http.site import ServerTimeouts, Site
+
+__all__ = [
+    "Agent",
+    "BodyIncomplete",
+    "BodyTooLarge",
+    "BytesBody",
+    "ClientTimeouts",
+    "ConnectFailed",
+    "Fields",
+    "FirstByteTimeout",
+    "IBodyReceiver",
+    "IReactor",
+    "IRenderedAtHeaders",
+    "IRequestBody",
+    "InvalidURL",
+    "MalformedMessage",
+    "NoAnswer",
+    "Origin",
+    "OwnAnswer",
+    "OwnCalls",
+    "RelayBroken",
+    "Request",
+    "Response",
+    "ResponseNeverReceived",
+    "ResponseTooLarge",
+    "ServerTimeouts",
+    "Site",
+    "StreamedUpload",
+    "abort_answer",
+    "backoff_seconds",
+    "collect_body",
+    "connection_options",
+    "fields_of",
+    "relay_body",
+    "split_url",
+]

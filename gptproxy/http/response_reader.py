@@ -1,0 +1,128 @@
+"""
+An upstream's bytes read as the answer to one request, sans-I/O.
+
+Pure: imports the grammar and the body decoders of this room only.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from gptproxy.http.bodies import BodyDecoder, decoder_for
+from gptproxy.http.grammar import (
+    MalformedMessage,
+    ResponseHead,
+    field_values,
+    has_stray_octet,
+    parse_response_head,
+    persists,
+    response_framing,
+)
+
+__all__ = ["MAX_RESPONSE_HEAD_BYTES", "ResponseReader", "ResponseStart"]
+
+MAX_RESPONSE_HEAD_BYTES = 65_536
+"""Twisted's client has no bound here; what a client of ours may send is a fair one for its upstream. Each interim
+answer has its own."""
+
+MAX_INTERIM_RESPONSES = 8
+"""``100`` and ``103`` answers before the real one; nobody sends more than one or two."""
+
+
+@frozen
+class ResponseStart:
+    """
+    What is known when an answer's headers are complete.
+
+    :param head: its status and fields.
+    :param framing: as :func:`~gptproxy.http.grammar.response_framing` says.
+    :param persists: the connection may serve another request.
+    """
+
+    head: ResponseHead
+    framing: int
+    persists: bool
+
+
+class ResponseReader:
+    """
+    The input of one connection while one request is under way.
+
+    :param request_method: the method that is answered.
+
+    :ivar start: the answer's start, once its headers are complete.
+    """
+
+    __slots__ = ("_buffer", "_decoder", "_interim", "_method", "_searched", "start")
+
+    def __init__(self, request_method: bytes) -> None:
+        self._method = request_method
+        self._buffer = b""
+        # Where the next search for the head's end starts: a head that comes byte by byte is searched once.
+        self._searched = 0
+        self._interim = 0
+        self._decoder: BodyDecoder | None = None
+        self.start: ResponseStart | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Something came, and be it an interim answer."""
+        return bool(self._buffer or self._interim) or self.start is not None
+
+    @property
+    def finished(self) -> bool:
+        """The answer is complete. One that ends with its connection never says so."""
+        return self._decoder is not None and self._decoder.finished
+
+    @property
+    def excess(self) -> bool:
+        """Bytes came behind the answer's end: they belong to nothing that was asked."""
+        return self._decoder is not None and bool(self._decoder.remainder)
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """
+        :param data: the connection's next bytes.
+        :return: the body's next bytes, in pieces.
+        :raise MalformedMessage: what came is no answer.
+        """
+        if self._decoder is not None:
+            return self._decoder.receive(data)
+        self._buffer += data
+        while self.start is None:
+            end = self._buffer.find(b"\r\n\r\n", self._searched, MAX_RESPONSE_HEAD_BYTES)
+            if end < 0:
+                self._check_unfinished()
+                return []
+            self._take_head(parse_response_head(self._buffer[: end + 4]))
+            self._buffer = self._buffer[end + 4 :]
+            self._searched = 0
+        self._decoder = decoder_for(self.start.framing, trailers=True)
+        rest, self._buffer = self._buffer, b""
+        return self._decoder.receive(rest)
+
+    def _check_unfinished(self) -> None:
+        if has_stray_octet(self._buffer, self._searched, MAX_RESPONSE_HEAD_BYTES):
+            raise MalformedMessage("the response's head does not follow HTTP/1.1's grammar")
+        if len(self._buffer) >= MAX_RESPONSE_HEAD_BYTES:
+            raise MalformedMessage("the response's headers are too large")
+        self._searched = max(0, len(self._buffer) - 3)
+
+    def _take_head(self, head: ResponseHead) -> None:
+        if head.status >= 200:
+            self.start = ResponseStart(
+                head,
+                response_framing(head, self._method),
+                persists(head.minor_version, head.fields) and not _contradicts_itself(head),
+            )
+            return
+        self._interim += 1
+        if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
+            raise MalformedMessage("an interim response that was not asked for")
+
+
+def _contradicts_itself(head: ResponseHead) -> bool:
+    """:return: a 204 that speaks of a body, which RFC 9110 8.6 and RFC 9112 6.1 forbid: one may follow."""
+    return head.status == 204 and (
+        field_values(head.fields, b"content-length") not in ([], [b"0"])
+        or bool(field_values(head.fields, b"transfer-encoding"))
+    )

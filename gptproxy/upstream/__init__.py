@@ -1,0 +1,30 @@
+"""
+Where does a call go, and what if it fails?
+
+Decisions are pure and stand apart from sending. :mod:`~gptproxy.upstream.models` finds the upstreams that have the
+model, :mod:`~gptproxy.upstream.addressing` writes the request for each, :mod:`~gptproxy.upstream.judgement` reads what
+came of it, :mod:`~gptproxy.upstream.decision` says what is next; :class:`Sender` does it. :class:`Embedder` and
+:class:`ModelList` ask on gptproxy's own behalf.
+"""
+
+from gptproxy.upstream.call import Call, HeldAnswer, Target, UpstreamAnswer
+from gptproxy.upstream.embedding import Embedder, NoEmbeddings
+from gptproxy.upstream.model_list import Model, ModelList
+from gptproxy.upstream.models import known_models, model_not_found, own_upstream, targets_for
+from gptproxy.upstream.sending import Sender
+
+__all__ = [
+    "Call",
+    "Embedder",
+    "HeldAnswer",
+    "Model",
+    "ModelList",
+    "NoEmbeddings",
+    "Sender",
+    "Target",
+    "UpstreamAnswer",
+    "known_models",
+    "model_not_found",
+    "own_upstream",
+    "targets_for",
+]

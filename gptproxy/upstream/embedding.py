@@ -1,0 +1,95 @@
+"""
+Embeddings for gptproxy's own use, from whichever upstream has the model.
+
+May import the upstream, HTTP, config and wire rooms and Twisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import orjson
+from twisted.logger import Logger
+
+from gptproxy.config import UpstreamSettings
+from gptproxy.http import NoAnswer, OwnCalls
+from gptproxy.upstream.addressing import credential_field, endpoint_url
+from gptproxy.upstream.call import Target
+from gptproxy.upstream.models import targets_for
+
+__all__ = ["Embedder", "NoEmbeddings"]
+
+ANSWER_LIMIT_BYTES = 8_388_608
+"""Bound on an answer: 100 inputs of 3,072 dimensions in base64 are 1.6 MiB."""
+
+
+class NoEmbeddings(Exception):
+    """
+    No upstream gave embeddings.
+
+    :param reason: for the log and the operator: which upstream, and why not.
+    """
+
+
+class Embedder:
+    """
+    :param upstreams: in order of preference.
+    :param unknown_model: as for calls.
+    :param model: the embedding model's name in OpenAI's terms.
+    :param calls: makes the calls.
+    :param total_seconds: bound for each upstream, retries included.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        upstreams: Sequence[UpstreamSettings],
+        unknown_model: Literal["refuse", "first"],
+        model: str,
+        calls: OwnCalls,
+        total_seconds: float = 30.0,
+    ) -> None:
+        self._targets = targets_for(upstreams, model, unknown_model)
+        self._model = model
+        self._calls = calls
+        self._total_seconds = total_seconds
+
+    async def answer(self, texts: Sequence[str]) -> bytes:
+        """
+        :param texts: 1 to 2,048 texts, none of them empty.
+        :return: OpenAI's embeddings answer, the vectors in base64.
+        :raise NoEmbeddings: no upstream gave one.
+        """
+        reasons = []
+        for target in self._targets:
+            try:
+                return await self._ask(target, texts)
+            except NoEmbeddings as none:
+                reasons.append(str(none))
+                self._log.warn("embeddings: {reason}", reason=str(none))
+        raise NoEmbeddings("; ".join(reasons))
+
+    async def _ask(self, target: Target, texts: Sequence[str]) -> bytes:
+        upstream = target.upstream
+        body = orjson.dumps(
+            {"model": target.model, "input": list(texts), "encoding_format": "base64"}
+        )
+        headers = {"content-type": "application/json"} | {
+            name.decode(): value.decode() for name, value in credential_field(upstream)
+        }
+        try:
+            answer = await self._calls.ask(
+                "POST",
+                endpoint_url(upstream, "/embeddings", target.model),
+                headers,
+                body,
+                limit_bytes=ANSWER_LIMIT_BYTES,
+                total_seconds=self._total_seconds,
+            )
+        except NoAnswer as no_answer:
+            raise NoEmbeddings(f"upstream {upstream.name}: {no_answer.cause}") from no_answer
+        if answer.status >= 300:
+            raise NoEmbeddings(f"upstream {upstream.name}: status {answer.status}")
+        return answer.body

@@ -1,0 +1,167 @@
+"""
+The SQLite file of the knowledge room: made whole or not at all, opened for writing or for reading.
+
+Blocking: for pool threads and commands, never for the reactor thread. Everything that SQLite says
+becomes a KnowledgeError that names the file. https://sqlite.org/wal.html,
+https://sqlite.org/uri.html
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from gptproxy.knowledge.errors import KnowledgeError
+
+__all__ = ["naming_errors", "open_for_reading", "open_for_writing"]
+
+_SCHEMA_VERSION = 1
+# A writer's transaction is one document, so it waits for another writer for milliseconds; a reader
+# in WAL mode only waits while the file is recovered after a kill.
+_BUSY_WRITING_S = 30.0
+_BUSY_READING_S = 1.0
+# The part of an extended result code that https://sqlite.org/rescode.html calls primary.
+_PRIMARY = 0xFF
+
+
+@contextmanager
+def naming_errors(path: Path) -> Iterator[None]:
+    """
+    Turn what SQLite and the file system raise into a KnowledgeError that names the file.
+
+    :param path: the database file.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise KnowledgeError(f"{path}: {error}") from error
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """
+    Open the database, made on the spot where there is none.
+
+    :param path: the file; its folder must exist.
+    :return: a connection without implicit transactions, which any thread may use, one at a time.
+    :raise KnowledgeError: the file is no knowledge database, or cannot be made or opened.
+    """
+    with naming_errors(path):
+        if not path.exists():
+            _create(path)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=_BUSY_WRITING_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        with _closing_on_error(connection):
+            _check_version(connection, path)
+            connection.execute("PRAGMA foreign_keys = ON")
+            # In WAL mode NORMAL loses the last transactions when the machine loses power, never the
+            # file's integrity.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
+def open_for_reading(path: Path) -> tuple[sqlite3.Connection, bool]:
+    """
+    Open the database so that nothing can be written through it.
+
+    :param path: the file.
+    :return: a connection in a transaction (all reads see one state), and whether it was opened as
+        an immutable file: in a folder that we may not write to, SQLite cannot read a WAL database
+        in any other way, and takes no locks.
+    :raise KnowledgeError: there is no such file, or it is no knowledge database, or cannot be read.
+    """
+    with naming_errors(path):
+        if not path.exists():
+            raise KnowledgeError(
+                f"{path}: there is no such knowledge database; `gptproxy docs add` makes it"
+            )
+        try:
+            return _begin_reading(path, "mode=ro"), False
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY not in (
+                sqlite3.SQLITE_READONLY,
+                sqlite3.SQLITE_CANTOPEN,
+            ):
+                raise
+            if _has_content(path.with_name(f"{path.name}-wal")):
+                raise  # the newest transactions are in there, an immutable file would miss them
+        return _begin_reading(path, "mode=ro&immutable=1"), True
+
+
+def _begin_reading(path: Path, parameters: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?{parameters}",
+        uri=True,
+        timeout=_BUSY_READING_S,
+        isolation_level=None,
+    )
+    with _closing_on_error(connection):
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("BEGIN")
+        _check_version(connection, path)
+    return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != _SCHEMA_VERSION:
+        raise KnowledgeError(
+            f"{path}: this is no knowledge database of version {_SCHEMA_VERSION},"
+            f" its user_version is {version}"
+        )
+
+
+def _create(path: Path) -> None:
+    """Make an empty database beside the path and give it its name when it is complete."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    os.close(descriptor)
+    try:
+        connection = sqlite3.connect(name, isolation_level=None)
+        try:
+            schema = resources.files("gptproxy.knowledge").joinpath("schema.sql").read_text("utf-8")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(schema)
+        finally:
+            connection.close()
+        if os.geteuid() == 0:
+            # Fed by root, read by the daemon's user: the folder's owner is whom it is for.
+            owner = path.parent.stat()
+            os.chown(name, owner.st_uid, owner.st_gid)
+        _give_name(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _give_name(name: str, path: Path) -> None:
+    """Link, not rename: of two that make the database at once the second must not replace it."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        Path(name).replace(path)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def _closing_on_error(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise

@@ -13,10 +13,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReadDescriptor
 from twisted.logger import (
     FilteringLogObserver,
@@ -125,8 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = Deferred.fromCoroutine(coroutine)
         started.addCallbacks(up, down).addBoth(stop)
 
+    def end() -> None:
+        # A signal may have stopped it already.
+        with suppress(ReactorNotRunning):
+            reactor.stop()
+
     if options.until_stdin_closes:
-        reactor.addReader(EndOfInput(sys.stdin.fileno(), reactor.stop))
+        reactor.addReader(EndOfInput(sys.stdin.fileno(), end))
     reactor.callWhenRunning(start)
     reactor.run()
     return status

@@ -1,0 +1,180 @@
+"""
+Ports: endpoint strings as ``--port`` takes them, and the service that listens on one.
+
+May import the HTTP room's interfaces and Twisted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLContextFactory,
+    IProtocolFactory,
+    IReactorCore,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from gptproxy.http import IReactor
+
+__all__ = ["CannotListen", "ListeningService", "UnusableEndpoint", "listening_service"]
+
+
+class UnusableEndpoint(Exception):
+    """A ``--port`` that cannot be listened on; its text says which and why."""
+
+
+class CannotListen(Exception):
+    """
+    A port that cannot be had; its text says which and why. twistd hands the first 100 bytes to whoever started a daemon
+    that has gone into the background.
+    """
+
+
+class ListeningService(Service):
+    """
+    Listens on one endpoint from before privileges are shed.
+
+    :param description: the endpoint string, for messages.
+    :param endpoint: where to listen.
+    :param factory: whose protocols serve.
+    :param pid_file: twistd's, removed where listening fails: twistd does it for exceptions alone, and one that is
+        left names a process that may be another's after a while.
+    :param foreground: twistd stays in the foreground: one line on stderr is all that it takes. In the background,
+        whoever started it waits for an exception or for success, and for nothing else.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        pid_file: str | None,
+        *,
+        foreground: bool = True,
+    ) -> None:
+        self._description = description
+        self._endpoint = endpoint
+        self._factory = factory
+        self._pid_file = pid_file
+        self._foreground = foreground
+        self._trouble: str | None = None
+        self._listening: Deferred[IListeningPort | None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen.
+
+        :raise SystemExit: the port cannot be had: one line on stderr says why, the status is 1.
+        :raise CannotListen: the same in the background.
+        """
+        super().privilegedStartService()
+        self._listening = self._endpoint.listen(self._factory).addErrback(self._give_up)
+        if self._trouble is None:
+            return
+        if not self._foreground:
+            raise CannotListen(self._trouble)
+        if sys.__stderr__ is not None:
+            # twistd's log has taken the place of sys.stderr by now.
+            sys.__stderr__.write(f"gptproxy: cannot listen on {self._trouble}\n")
+            sys.__stderr__.flush()
+        if self._pid_file and _names_this_process(Path(self._pid_file)):
+            Path(self._pid_file).unlink()
+        raise SystemExit(1)
+
+    def startService(self) -> None:
+        """Listen, unless privileges were not asked for."""
+        super().startService()
+        if self._listening is None:
+            self.privilegedStartService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening.
+
+        :return: fires when the port is closed.
+        """
+        super().stopService()
+        listening, self._listening = self._listening, None
+        return succeed(None) if listening is None else listening.addCallback(_stop)
+
+    def _give_up(self, failure: Failure) -> None:
+        reason = _reason(failure)
+        self._log.error(
+            "cannot listen on {description}: {reason}",
+            description=self._description,
+            reason=reason,
+        )
+        self._trouble = f"{self._description}: {reason}"
+
+
+def listening_service(
+    description: str,
+    reactor: IReactor,
+    factory: IProtocolFactory,
+    certificate: Callable[[], IOpenSSLContextFactory],
+    pid_file: str | None,
+    *,
+    foreground: bool = True,
+) -> ListeningService:
+    """
+    :param description: a Twisted endpoint string; ``ssl:`` without a key of its own serves with ``certificate``.
+    :param reactor: listens.
+    :param factory: whose protocols serve.
+    :param certificate: loads the configured certificate; called only where it is wanted.
+    :param pid_file: twistd's.
+    :param foreground: see :class:`ListeningService`.
+    :return: the service.
+    :raise UnusableEndpoint: the string is not an endpoint's, or a file that it names cannot be used.
+    """
+    kind, _, rest = description.partition(":")
+    if kind == "ssl" and "privateKey=" not in rest:
+        # Twisted's "ssl:" wants its key in the string; "tcp:" takes everything else that may stand there.
+        factory = TLSMemoryBIOFactory(certificate(), False, factory, reactor)
+        endpoint = _endpoint(f"tcp:{rest}", description, reactor)
+    else:
+        endpoint = _endpoint(description, description, reactor)
+    return ListeningService(description, endpoint, factory, pid_file, foreground=foreground)
+
+
+def _endpoint(text: str, description: str, reactor: IReactorCore) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:
+        # The parsers of endpoint strings, plugins among them, raise what they like.
+        raise UnusableEndpoint(
+            f"--port {description}: not a usable Twisted endpoint: {_reason(Failure(error))}"
+        ) from error
+    return endpoint
+
+
+def _reason(failure: Failure) -> str:
+    """:return: what went wrong, in one line."""
+    # twisted.internet.error.CannotListenError carries the socket's own error.
+    error = getattr(failure.value, "socketError", failure.value)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _names_this_process(pid_file: Path) -> bool:
+    try:
+        return pid_file.read_text("ascii").strip() == str(os.getpid())
+    except (OSError, ValueError):
+        return False
+
+
+def _stop(port: IListeningPort | None) -> Deferred[None] | None:
+    return None if port is None else port.stopListening()

@@ -1,0 +1,99 @@
+# Two commands for whoever comes new:
+#   make run                         try it without any key
+#   make run CONFIG=gptproxy.toml    the daemon with your configuration (PORT=ssl:443 by default)
+#   make test                        everything that must be green
+# Each makes what it needs below .venv/; all that has to be there is Python 3.11 or newer, with its venv module.
+
+PYTHON ?= python3
+PORT ?= ssl:443
+# The oldest dependencies have wheels for Python 3.11 to 3.13 only.
+FLOOR_PYTHON ?= $(shell for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+
+PIP = -m pip install --quiet --disable-pip-version-check
+NEWEST = .venv/newest/bin/python
+FLOOR = .venv/floor/bin/python
+SOURCES = $(shell find gptproxy twisted setup.py pyproject.toml README.md -name '__pycache__' -prune -o -type f ! -name 'dropin.cache' -print)
+CHECKOUT = PYTHONPATH="$(CURDIR)" PYTHONDONTWRITEBYTECODE=1
+
+.PHONY: run test bench lint types imports test-newest test-floor test-wheel clean
+.DELETE_ON_ERROR:
+
+run: .venv/run.installed
+ifdef CONFIG
+	.venv/run/bin/twistd -n --pidfile= gptproxy --config "$(CONFIG)" --port "$(PORT)"
+else
+	.venv/run/bin/gptproxy try
+endif
+
+test: lint types imports test-newest test-floor test-wheel
+	@echo "make test: all green"
+
+# Figures, never tests.
+bench: .venv/newest.installed
+	$(CHECKOUT) $(NEWEST) -m benchmarks.grammar
+
+lint: .venv/newest.installed
+	$(NEWEST) -m ruff check .
+	$(NEWEST) -m ruff format --check .
+
+types: .venv/newest.installed
+	$(NEWEST) -m mypy
+
+imports: .venv/newest.installed
+	$(CHECKOUT) .venv/newest/bin/lint-imports --no-cache
+
+test-newest: .venv/newest.installed
+	rm -f .coverage .coverage.*
+	$(CHECKOUT) $(NEWEST) -m coverage run -m pytest
+	$(NEWEST) -m coverage combine --quiet
+	$(NEWEST) -m coverage report --fail-under=95
+
+ifeq ($(FLOOR_PYTHON),)
+test-floor:
+	@echo "test-floor: not run: it needs one of Python 3.11, 3.12, 3.13, and none is on PATH" >&2; exit 1
+else
+test-floor: .venv/floor.installed
+	$(CHECKOUT) $(FLOOR) -m pytest
+endif
+
+# The main job once more, from the wheel that is built from the source distribution, with nothing of the checkout in reach.
+test-wheel: .venv/newest.installed
+	rm -rf .venv/dist .venv/wheel .venv/elsewhere
+	$(NEWEST) -m build --outdir .venv/dist . >.venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
+	$(PYTHON) -m venv .venv/wheel
+	.venv/wheel/bin/python $(PIP) .venv/dist/*.whl pytest openai
+	mkdir .venv/elsewhere && cp -R tests/main_job .venv/elsewhere/
+	cd .venv/elsewhere && ../wheel/bin/twistd --help | grep -q gptproxy
+	cd .venv/elsewhere && ../wheel/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . main_job
+
+clean:
+	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache build *.egg-info
+
+.venv/run.installed: $(SOURCES)
+	$(call make-venv,run,$(PYTHON))
+	.venv/run/bin/python $(PIP) --force-reinstall --no-deps .
+	.venv/run/bin/python $(PIP) '.[try]'
+	@touch $@
+
+# What gptproxy needs, but not gptproxy itself: the tests run the checkout.
+.venv/newest.installed: setup.py constraints/test.txt constraints/check.txt
+	$(call make-venv,newest,$(PYTHON))
+	$(NEWEST) $(PIP) --upgrade --upgrade-strategy eager . -r constraints/test.txt -r constraints/check.txt
+	$(NEWEST) -m pip uninstall --quiet --yes gptproxy
+	@touch $@
+
+.venv/floor.installed: setup.py constraints/floor.txt constraints/test.txt
+	$(call make-venv,floor,$(FLOOR_PYTHON))
+	$(FLOOR) $(PIP) -r constraints/floor.txt -r constraints/test.txt
+	@touch $@
+
+# $(call make-venv,NAME,PYTHON): says what is missing instead of a traceback.
+define make-venv
+@$(2) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "gptproxy needs Python 3.11 or newer as $(2); another one: make PYTHON=/path/to/python3" >&2; exit 1; }
+@$(2) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "$(2) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+@mkdir -p .venv
+@test -x .venv/$(1)/bin/python || $(2) -m venv .venv/$(1)
+endef

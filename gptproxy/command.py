@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gptproxy import __version__
 from gptproxy.config import ConfigurationError
+from gptproxy.config.checks import is_printable
 
 __all__ = ["main"]
 
@@ -53,6 +54,14 @@ def _port(text: str) -> int:
     return number
 
 
+def _collection(text: str) -> str:
+    """:return: a collection's name. argparse words the error that a ValueError is."""
+    if not is_printable(text):
+        raise ValueError(text)
+    return text
+
+
+_collection.__name__ = "name"
 _port.__name__ = "port"  # what argparse calls it
 
 
@@ -89,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         "--config", "-c", type=Path, help="configuration file (default: as the daemon's)"
     )
     add.add_argument(
-        "collection", metavar="COLLECTION", help="its name, as [[topic]] documents has it"
+        "collection",
+        type=_collection,
+        metavar="COLLECTION",
+        help="its name, as [[topic]] documents has it",
     )
     add.add_argument("path", metavar="PATH", nargs="+", type=Path, help="a file or a folder")
     return parser

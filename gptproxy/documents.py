@@ -24,8 +24,11 @@ __all__ = ["chat_topics", "embed_with", "search_threads"]
 THREADS = 4
 """Searches at once. numpy lets go of the interpreter while it multiplies, so a few threads use the cores there are."""
 
-MAX_JOBS = 64
-"""Searches running and waiting; a chat beyond them goes up without documents rather than wait."""
+MAX_JOBS = 512
+"""
+Searches running and waiting; a chat beyond them goes up without documents rather than wait. One takes 1 to 20 ms, so
+the last of them waits a few seconds at most, and some hundreds of callers may ask at the same moment.
+"""
 
 QUESTION_SECONDS = 10.0
 """How long a chat waits for its question's embedding at one upstream, retries included."""

@@ -72,13 +72,17 @@ def add_documents(config: Path | None, collection: str, paths: Sequence[Path]) -
     :param collection: the collection's name.
     :param paths: files and folders.
     :return: the exit status.
-    :raise ConfigurationError: the configuration is wrong, or names no knowledge database.
+    :raise ConfigurationError: the configuration is wrong, or names no knowledge database; or a path is not there.
     """
     settings = load_settings(config, environ=os.environ, working_directory=Path.cwd())
     knowledge = settings.knowledge
     if knowledge is None:
         problem = Problem(settings.source, "knowledge", "missing: name the database to fill")
         raise ConfigurationError([problem])
+    missing = [Problem(str(path), "", why) for path in paths if (why := _why_not_there(path))]
+    if missing:
+        # A misspelt name among many would else be one line above a report that looks well.
+        raise ConfigurationError(missing)
     status = INTERRUPTED
 
     async def run(reactor: IReactor) -> None:
@@ -116,6 +120,15 @@ def add_documents(config: Path | None, collection: str, paths: Sequence[Path]) -
     return status
 
 
+def _why_not_there(path: Path) -> str:
+    """:return: why nothing can be found under a path; nothing where something can."""
+    try:
+        path.stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
+
+
 async def _add(
     reactor: IReactor,
     settings: Settings,
@@ -137,9 +150,13 @@ async def _add(
             threads=threads,
             progress=line.tell,
         )
-    except (KnowledgeError, NoEmbeddings, Refusal) as error:
+    except (KnowledgeError, NoEmbeddings) as error:
         line.end()
         sys.stderr.write(f"gptproxy: {error}\n")
+        return 1
+    except Refusal as refusal:
+        problem = Problem(settings.source, "knowledge.embedding_model", refusal.message)
+        sys.stderr.write(f"gptproxy: {problem}\n")
         return 1
     finally:
         line.end()

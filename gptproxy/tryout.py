@@ -38,6 +38,8 @@ TOKEN = "glpat-sandbox-alice"  # noqa: S105 - the sandbox's GitLab knows it, nob
 READY_SECONDS = 30.0
 """How long the daemon has to answer; it takes about one."""
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
 _CONFIGURATION = """\
@@ -89,8 +91,10 @@ def try_it(port: int | None) -> int:
     :param port: on 127.0.0.1; None takes 8443, or a free one; 0 a free one.
     :return: the exit status.
     """
-    # A parent that ends this process is as good as Ctrl-C: the processes below go down with it.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A parent or a terminal that ends this process is as good as Ctrl-C: the processes below go down with it.
+    for number in _ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     with ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gptproxy-try-")))
@@ -99,7 +103,7 @@ def try_it(port: int | None) -> int:
             status = daemon.wait()
         except KeyboardInterrupt:
             # What follows is bounded in time; another Ctrl-C would leave half of it undone.
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _ENDS:
                 signal.signal(number, signal.SIG_IGN)
             sys.stdout.write("\n")
             return 0
@@ -207,7 +211,10 @@ def _start(stack: ExitStack, folder: Path, port: int | None) -> tuple[subprocess
 
 @contextmanager
 def _process(*arguments: str, stdout: int | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that finds the same gptproxy as this one, ended when the context is left."""
+    """
+    A Python process that finds the same gptproxy as this one, ended when the context is left, and not before: a
+    terminal's Ctrl-C is for this process alone. Each would say something of its own about it.
+    """
     home = str(Path(__file__).parent.parent)
     paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(  # noqa: S603 - our own interpreter with our own arguments
@@ -216,6 +223,7 @@ def _process(*arguments: str, stdout: int | None = None) -> Iterator[subprocess.
         stdout=stdout,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        start_new_session=True,
     )
     try:
         yield process

@@ -83,6 +83,11 @@ class Authenticator:
             return invalid_credential(
                 "Incorrect API key provided: it is not one of this gateway's tokens."
             )
+        if "|" in credential.reveal():
+            # In none of GitLab's tokens, but in each of the pure proxy's: the key in it is not for GitLab to see.
+            return invalid_credential(
+                "Incorrect API key provided: this gateway takes no Azure key; give your GitLab token as the API key."
+            )
 
         async def ask() -> Verdict:
             since = self._clock.seconds()

@@ -20,6 +20,7 @@ __all__ = [
     "file_path",
     "flag",
     "free_text",
+    "is_printable",
     "matching",
     "model_names",
     "printable",
@@ -100,10 +101,15 @@ def matching(pattern: str, what: str) -> Callable[[object, Place], str]:
     return check
 
 
+def is_printable(text: str) -> bool:
+    """:return: whether it is 1 to 256 printable characters without space at the ends, fit for a log's line."""
+    return 0 < len(text) <= 256 and text.isprintable() and text == text.strip()
+
+
 def printable(value: object, place: Place) -> str:
-    """A check: 1 to 256 printable characters without space at the ends, fit for a log's line."""
+    """A check: text that :func:`is_printable`."""
     text = free_text(value, place)
-    if 0 < len(text) <= 256 and text.isprintable() and text == text.strip():
+    if is_printable(text):
         return text
     raise Refused("must be 1 to 256 printable characters without space at the ends")
 

@@ -122,6 +122,8 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 def _create(path: Path) -> None:
     """Make an empty database beside the path and give it its name when it is complete."""
+    if not path.parent.is_dir():
+        raise KnowledgeError(f"{path.parent}: there is no such folder: make it first")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
     os.close(descriptor)
     try:

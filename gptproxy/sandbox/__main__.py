@@ -18,7 +18,12 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReadDescriptor
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorFDSet,
+    IReactorFromThreads,
+    IReadDescriptor,
+)
 from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
@@ -67,7 +72,7 @@ class EndOfInput:
         return "standard input"
 
 
-class _Reactor(SandboxReactor, IReactorFDSet, IReactorCore):
+class _Reactor(SandboxReactor, IReactorFDSet, IReactorCore, IReactorFromThreads):
     """What the process needs of a reactor."""
 
 
@@ -127,12 +132,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started.addCallbacks(up, down).addBoth(stop)
 
     def end() -> None:
-        # A signal may have stopped it already.
+        # A signal may have stopped it already, or have it on its way there: a reactor is stopped once.
         with suppress(ReactorNotRunning):
             reactor.stop()
 
     if options.until_stdin_closes:
-        reactor.addReader(EndOfInput(sys.stdin.fileno(), end))
+        reactor.addReader(EndOfInput(sys.stdin.fileno(), lambda: reactor.callFromThread(end)))
     reactor.callWhenRunning(start)
     reactor.run()
     return status

@@ -122,7 +122,8 @@ def _messages(request: JsonObject) -> list[JsonObject]:
             code="invalid_type",
         )
     for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in _ROLES:
             raise Refusal(
                 400,
                 f"Invalid value for 'messages[{index}]': its 'role' must be one of "

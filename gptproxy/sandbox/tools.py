@@ -88,7 +88,7 @@ def wanted_tool(request: JsonObject, messages: list[JsonObject]) -> ToolCall | N
     if isinstance(choice, dict):
         named = choice.get("function")
         name = named.get("name") if isinstance(named, dict) else None
-        if name not in functions:
+        if not isinstance(name, str) or name not in functions:
             raise Refusal(
                 400,
                 f"Invalid value for 'tool_choice': no function named {name!r} was specified in "

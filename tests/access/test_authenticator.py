@@ -89,10 +89,12 @@ class AuthenticatorTests(SynchronousTestCase):
         self.assertEqual(self.calls_made(), 0)
 
     def test_gitlabs_tokens(self) -> None:
-        """Everything else is GitLab's to know."""
+        """Everything else is GitLab's to know. The prefix of its tokens is its administrator's choice: "corp:", say."""
+        self.answers["corp:bob"] = user("bob")
         self.assertEqual(self.caller("glpat-alice"), Caller("gitlab", "alice"))
+        self.assertEqual(self.caller("corp:bob"), Caller("gitlab", "bob"))
         self.assertEqual(self.refusal("glpat-mallory").status, 401)
-        self.assertEqual(self.calls_made(), 2)
+        self.assertEqual(self.calls_made(), 3)
 
     def test_without_gitlab(self) -> None:
         """Only the operator's tokens open."""
@@ -116,9 +118,11 @@ class AuthenticatorTests(SynchronousTestCase):
         self.assertEqual(self.calls_made(), 0)
 
     def test_pure_proxy_off(self) -> None:
-        """The same bearer is a token like any other."""
+        """The same bearer may be a user token, but nothing for GitLab to see: there is an Azure key in it."""
         self.assertEqual(self.caller(AZURE), Caller("user_token", "both"))
-        self.assertEqual(self.refusal(AZURE.replace("Gpt1", "gpt2")).status, 401)
+        refusal = self.refusal(AZURE.replace("Gpt1", "gpt2"))
+        self.assertEqual((refusal.status, refusal.code), (401, "invalid_api_key"))
+        self.assertEqual(self.calls_made(), 0)
 
     def test_pure_proxy_malformed(self) -> None:
         """401, and nobody else sees what may hold a key: hosts and paths are not built from it."""

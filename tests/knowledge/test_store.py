@@ -198,8 +198,8 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: bytes) ->
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
-    """The error names the file."""
-    with pytest.raises(KnowledgeError, match="missing"):
+    """The error names it, and no file of ours that was to be made in it."""
+    with pytest.raises(KnowledgeError, match=r"/missing: there is no such folder"):
         KnowledgeStore(tmp_path / "missing" / "knowledge.db")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import ExitStack
 
-from .processes import Daemon, Sandbox
+from .processes import TOKEN, Daemon, Sandbox
 
 
 def sent_up(sandbox: Sandbox, role: str = "azure") -> dict[str, object]:
@@ -70,3 +71,22 @@ def test_without_embeddings_the_chat_goes_up_and_the_header_says_so(
     )
     assert raw.headers["x-gptproxy-passages"] == "unavailable"
     assert raw.parse().choices[0].message.content
+
+
+def test_many_who_ask_at_the_same_moment_all_get_documents(daemon: Daemon) -> None:
+    body = json.dumps(
+        {"model": "gpt-4", "messages": [{"role": "user", "content": "What are fibjs sockets?"}]}
+    )
+    request = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    )
+    with ExitStack() as stack:
+        callers = [stack.enter_context(daemon.connection()) for _ in range(150)]
+        for caller in callers:
+            caller.sendall(request.encode())
+        answers = [stack.enter_context(caller.makefile("rb")).read() for caller in callers]
+    told = {
+        line for answer in answers for line in answer.lower().split(b"\r\n") if b"passages" in line
+    }
+    assert told == {b"x-gptproxy-passages: 1"}

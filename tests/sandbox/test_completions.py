@@ -211,6 +211,7 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "robot"}]}, "messages[0].role"),
+        ({"messages": [{"role": ["user"]}]}, "messages[0].role"),
         ({"messages": ["hello"]}, "messages[0].role"),
         ({"messages": [*_user(), {"role": "tool", "tool_call_id": "c"}]}, "messages[1].role"),
         ({"messages": [*_user(), CALLING, *_user()]}, "messages"),
@@ -224,6 +225,7 @@ CALLING = {"role": "assistant", "content": None, "tool_calls": [{"id": "c1"}]}
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [CLOCK], "tool_choice": {"function": {"name": "other"}}}, "tool_choice"),
         ({"tools": [CLOCK], "tool_choice": {}}, "tool_choice"),
+        ({"tools": [CLOCK], "tool_choice": {"function": {"name": []}}}, "tool_choice"),
     ],
 )
 def test_bad_requests_are_refused(request_body: JsonObject, param: str) -> None:

@@ -28,12 +28,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def sandbox(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def sandbox(
+    *options: str, stderr: int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """A running sandbox and its addresses; it is gone afterwards."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "gptproxy.sandbox", *options]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=stderr, env=environment, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             yield process, json.loads(process.stdout.readline())
@@ -98,6 +102,17 @@ class ProcessTests(unittest.TestCase):
             process.stdin.write("this is ignored\n")
             process.stdin.close()
             self.assertEqual(process.wait(), 0)
+
+    def test_ended_twice_it_ends_quietly(self) -> None:
+        """A parent that goes down may do both at once."""
+        with sandbox("--until-stdin-closes", stderr=subprocess.PIPE) as (process, _):
+            process.send_signal(signal.SIGSTOP)  # so that it sees both in one turn
+            process.terminate()
+            assert process.stdin is not None
+            assert process.stderr is not None
+            process.stdin.close()
+            process.send_signal(signal.SIGCONT)
+            self.assertEqual((process.stderr.read(), process.wait()), ("", 0))
 
     def test_a_port_in_use_is_one_line(self) -> None:
         """Status 1, and the port named, without a traceback."""

@@ -72,6 +72,8 @@ class MainTests(SynchronousTestCase):
             ("nonsense",),
             ("docs",),
             ("docs", "add", "collection"),
+            ("docs", "add", "", "path"),
+            ("docs", "add", "two\nlines", "path"),
             ("try", "--port", "x"),
             ("try", "--port", "65536"),
             ("try", "--port", "-1"),
@@ -196,7 +198,9 @@ class AddDocumentsTests(SynchronousTestCase):
         )
         status, out, err = self.add(report(1, 0))
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
-        self.assertIn("ada-9", err)
+        self.assertTrue(
+            err.startswith(f"gptproxy: {self.config}: knowledge.embedding_model: The model 'ada-9'")
+        )
 
     def test_what_nobody_foresaw(self) -> None:
         """Is status 1; the reactor's own words say what it was."""
@@ -216,6 +220,19 @@ class AddDocumentsTests(SynchronousTestCase):
         with self.assertRaises(ConfigurationError) as caught:
             documents_command.add_documents(self.config, "birds", [])
         self.assertIn("knowledge: missing", str(caught.exception))
+
+    def test_paths_that_are_not_there(self) -> None:
+        """Are all told before anything is read."""
+        with self.assertRaises(ConfigurationError) as caught:
+            documents_command.add_documents(
+                self.config, "birds", [Path("nowhere"), self.folder, Path("g.toml/x")]
+            )
+        self.assertEqual(
+            str(caught.exception),
+            "nowhere: cannot be read: No such file or directory\n"
+            "g.toml/x: cannot be read: No such file or directory",
+        )
+        self.assertFalse((self.folder / "knowledge.db").exists())
 
 
 class _Terminal(StringIO):

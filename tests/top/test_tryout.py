@@ -141,7 +141,7 @@ class TryTests(SynchronousTestCase):
     """Its ends, in process."""
 
     def setUp(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
     def try_it(self, start: Callable[..., object]) -> tuple[int, str]:
@@ -165,13 +165,27 @@ class TryTests(SynchronousTestCase):
         )
 
     def test_interruptions(self) -> None:
-        """Ctrl-C and SIGTERM are what ends it: status 0, and a second one changes nothing."""
+        """Ctrl-C, SIGTERM and a closed terminal are what ends it: status 0, and a second one changes nothing."""
+        for first in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+
+            def start(
+                stack: ExitStack, folder: Path, port: int | None, first: signal.Signals = first
+            ) -> None:
+                stack.callback(os.kill, os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), first)
+
+            signal.signal(first, signal.default_int_handler)
+            self.assertEqual(self.try_it(start), (0, ""))
+
+    def test_what_is_ignored_stays_so(self) -> None:
+        """``nohup gptproxy try`` outlives its terminal."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
         def start(stack: ExitStack, folder: Path, port: int | None) -> None:
-            stack.callback(os.kill, os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
+            raise tryout._NotStarted("it went on")
 
-        self.assertEqual(self.try_it(start), (0, ""))
+        self.assertEqual(self.try_it(start), (1, "gptproxy: it went on\n"))
 
     def test_parts_that_fail(self) -> None:
         """Each is named."""

@@ -22,10 +22,9 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from gptproxy.http import IReactor
+from gptproxy.http import ImmediateTLSFactory, IReactor
 
 __all__ = ["CannotListen", "ListeningService", "UnusableEndpoint", "listening_service"]
 
@@ -142,7 +141,7 @@ def listening_service(
     kind, _, rest = description.partition(":")
     if kind == "ssl" and "privateKey=" not in rest:
         # Twisted's "ssl:" wants its key in the string; "tcp:" takes everything else that may stand there.
-        factory = TLSMemoryBIOFactory(certificate(), False, factory, reactor)
+        factory = ImmediateTLSFactory(certificate(), False, factory, reactor)
         endpoint = _endpoint(f"tcp:{rest}", description, reactor)
     else:
         endpoint = _endpoint(description, description, reactor)
@@ -155,7 +154,7 @@ def _endpoint(text: str, description: str, reactor: IReactorCore) -> IStreamServ
     except Exception as error:
         # The parsers of endpoint strings, plugins among them, raise what they like.
         raise UnusableEndpoint(
-            f"--port {description}: not a usable Twisted endpoint: {_reason(Failure(error))}"
+            f"--port {description}: not a usable Twisted endpoint such as ssl:443: {_reason(Failure(error))}"
         ) from error
     return endpoint
 

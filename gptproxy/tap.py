@@ -54,6 +54,16 @@ class Options(usage.Options):
         sys.stdout.write(f"gptproxy {__version__}\n")
         raise SystemExit(0)
 
+    def parseArgs(self, *stray: str) -> None:
+        """
+        :param stray: what belongs to no option.
+        :raise UsageError: there is such a thing.
+        """
+        if stray:
+            raise usage.UsageError(
+                f"{stray[0]}: unknown argument; each endpoint needs a --port of its own"
+            )
+
     def parseOptions(self, options: list[str] | None = None) -> None:
         """
         :param options: the command line.
@@ -84,11 +94,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor as installed
 
     from gptproxy.daemon import daemon
-    from gptproxy.http import IReactor
+    from gptproxy.http import ImmediateReactor, IReactor
     from gptproxy.listening import UnusableEndpoint
 
     # Twisted types its reactor by its oldest interfaces; the installed one provides these too.
-    reactor = cast(IReactor, installed)
+    reactor = cast(IReactor, ImmediateReactor(installed))
     parent = options.parent
     try:
         return daemon(

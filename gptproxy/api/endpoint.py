@@ -60,10 +60,8 @@ class Endpoint(Resource):
         exchange = Exchange(request, self.route, self.clock)
         answering = Deferred.fromCoroutine(self._answer(exchange))
         # A caller who leaves cancels whatever is being waited for.
-        request.notifyFinish().addErrback(lambda _: answering.cancel())
-        answering.addErrback(self._unexpected, exchange)
-        answering.addBoth(lambda _: exchange.write_access_line())
-        answering.addErrback(lambda failure: self._log.failure("access line", failure=failure))
+        exchange.when_left(answering.cancel)
+        answering.addErrback(self._not_logged)
         return NOT_DONE_YET
 
     async def answer(self, exchange: Exchange) -> None:
@@ -76,6 +74,16 @@ class Endpoint(Resource):
         raise NotImplementedError
 
     async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._answer_or_refuse(exchange)
+        except CancelledError:
+            # The caller left; nobody is there to be told.
+            pass
+        except Exception:  # noqa: BLE001 - a fault of ours, whichever: it is logged with its traceback
+            self._unexpected(Failure(), exchange)
+        exchange.write_access_line()
+
+    async def _answer_or_refuse(self, exchange: Exchange) -> None:
         try:
             rest = [segment for segment in exchange.request.postpath or [] if segment]
             if rest and not self.takes_rest:
@@ -100,10 +108,12 @@ class Endpoint(Resource):
                 Refusal(408, "The request's body did not arrive in time: send it again.")
             )
 
+    def _not_logged(self, failure: Failure) -> None:
+        """What is left to fail when the caller has been answered."""
+        self._log.failure("{route}: no access line", failure=failure, route=self.route)
+
     def _unexpected(self, failure: Failure, exchange: Exchange) -> None:
-        """A fault of ours, or a caller who left."""
-        if failure.check(CancelledError):
-            return
+        """A fault of ours."""
         self._log.failure(
             "{request_id}: {route} failed",
             failure=failure,

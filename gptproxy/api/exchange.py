@@ -7,7 +7,8 @@ May import the access, upstream, HTTP and wire rooms and Twisted.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from itertools import count
 
 import orjson
@@ -15,8 +16,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.server import Request
 
-from gptproxy.http import Fields, RelayBroken, Response, abort_answer, fields_of, relay_body
-from gptproxy.upstream import HeldAnswer, UpstreamAnswer
+from gptproxy.api.access_line import write_access_line
+from gptproxy.http import (
+    Fields,
+    RelayBroken,
+    Response,
+    abort_answer,
+    answer_whole,
+    begin_answer,
+    fields_of,
+    relay_body,
+    when_lost,
+)
+from gptproxy.upstream import HeldAnswer, NoUpstreamAnswer, UpstreamAnswer
 from gptproxy.wire import Refusal
 
 __all__ = ["Exchange", "new_request_id", "refusal_page"]
@@ -27,6 +39,11 @@ CLIENT_CLOSED_REQUEST = 499
 """What the access line says when the caller left before the answer: nginx's number for it."""
 
 _EVENT_ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
+
+_JSON = (b"content-type", b"application/json")
+
+# Python's table, because twisted.web has no word for 429.
+_PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
 
 _PROCESS = secrets.token_hex(6)
 _numbers = count(1)
@@ -80,9 +97,9 @@ class Exchange:
         self._upstream = "-"
         self._attempts = 0
         self._gone = False
-        # Asked for at once: asked for after the loss it never fires.
-        request.notifyFinish().addErrback(lambda _: self._caller_left())
-        request.defaultContentType = None
+        self._left: Callable[[], None] | None = None
+        # Asked for at once: asked for after the loss it never comes.
+        when_lost(request, self._caller_left)
 
     def refuse(self, refusal: Refusal) -> None:
         """
@@ -90,6 +107,8 @@ class Exchange:
 
         :param refusal: what to say.
         """
+        if isinstance(refusal, NoUpstreamAnswer):
+            self._upstream, self._attempts = refusal.upstream, refusal.attempts
         if refusal.cause:
             self._log.warn(
                 "{request_id}: {status}: {cause}",
@@ -97,8 +116,7 @@ class Exchange:
                 status=refusal.status,
                 cause=refusal.cause,
             )
-        self._head(refusal.status, [(b"content-type", b"application/json"), *refusal.headers])
-        self._whole(refusal.body())
+        self._whole(refusal.status, (_JSON, *refusal.headers), refusal.body())
 
     def answer_json(self, content: object) -> None:
         """
@@ -106,8 +124,7 @@ class Exchange:
 
         :param content: what orjson can write.
         """
-        self._head(200, [(b"content-type", b"application/json")])
-        self._whole(orjson.dumps(content))
+        self._whole(200, (_JSON,), orjson.dumps(content))
 
     async def relay(self, answer: UpstreamAnswer, stream_idle_seconds: float) -> None:
         """
@@ -122,38 +139,45 @@ class Exchange:
             (b"x-gptproxy-attempts", b"%d" % answer.attempts),
         )
         if isinstance(answer.answer, HeldAnswer):
-            self._head(answer.answer.status, answer.fields)
-            self._whole(answer.answer.body)
+            self._whole(answer.answer.status, answer.fields, answer.answer.body)
             return
         await self._relay_live(answer.answer, answer.fields, stream_idle_seconds)
 
     async def _relay_live(
         self, response: Response, fields: Fields, stream_idle_seconds: float
     ) -> None:
+        if self._gone:
+            response.abandon()
+            return
+        body = response.take_whole()
+        if body is not None:
+            self._whole(response.code, fields, body, response.phrase)
+            return
+        length = response.length if isinstance(response.length, int) else None
         is_stream = any(
             name == b"content-type" and value.lower().startswith(b"text/event-stream")
             for name, value in fields
         )
-        self._head(response.code, fields, response.phrase)
         if is_stream:
             # A reverse proxy in front would otherwise gather events (nginx reads this header).
-            self.request.setHeader(b"x-accel-buffering", b"no")
-        if isinstance(response.length, int):
-            self.request.setHeader(b"content-length", b"%d" % response.length)
-        if self._gone:
-            response.abandon()
-            return
+            fields = (*fields, (b"x-accel-buffering", b"no"))
+        # The status and headers go out now; a stream's first event may be long in coming.
+        begin_answer(
+            self.request,
+            response.code,
+            response.phrase or _phrase(response.code),
+            self._fields(fields),
+            length,
+        )
         if self.request.method == b"HEAD":
             response.abandon()
             self.request.finish()
             return
-        # The status and headers go out now; a stream's first event may be long in coming.
-        self.request.write(b"")
         try:
             await relay_body(response, self.request, self._clock, stream_idle_seconds)
         except RelayBroken as broken:
             # In a body of known length one more event could be taken for its end.
-            self._break_off(broken, may_add=is_stream and not isinstance(response.length, int))
+            self._break_off(broken, may_add=is_stream and length is None)
             return
         self.request.finish()
 
@@ -180,11 +204,18 @@ class Exchange:
         """Nothing more can be said to the caller: the answer is complete, or nobody is there."""
         return self._gone or bool(self.request.finished)
 
+    def when_left(self, call: Callable[[], None]) -> None:
+        """
+        :param call: what to call when the caller leaves before the answer is complete.
+        """
+        if self._gone:
+            call()
+        else:
+            self._left = call
+
     def write_access_line(self) -> None:
         """Say in the log what came of the call."""
-        self._log.info(
-            "{request_id} {caller} {method} {route} {model} {upstream} attempts={attempts} "
-            "status={status} bytes={sent} seconds={seconds:.3f}",
+        write_access_line(
             request_id=self.request_id,
             caller=self.caller,
             method=self.request.method[:16].decode("ascii", "backslashreplace"),
@@ -197,21 +228,29 @@ class Exchange:
             seconds=self._clock.seconds() - self._started,
         )
 
-    def _head(
-        self, status: int, fields: Iterable[tuple[bytes, bytes]], reason: bytes | None = None
-    ) -> None:
-        self.request.setResponseCode(status, reason or None)
-        headers = self.request.responseHeaders
-        for name, value in (*fields, *self.extra_fields):
-            headers.addRawHeader(name, value)
-        headers.setRawHeaders(REQUEST_ID, [self.request_id.encode()])
+    def _fields(self, fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """:return: the answer's field lines, ours behind them."""
+        return [*fields, *self.extra_fields, (REQUEST_ID, self.request_id.encode())]
 
-    def _whole(self, body: bytes) -> None:
-        if self._gone:
-            return
-        self.request.setHeader(b"content-length", b"%d" % len(body))
-        self.request.write(body)
-        self.request.finish()
+    def _whole(
+        self,
+        status: int,
+        fields: Iterable[tuple[bytes, bytes]],
+        body: bytes,
+        reason: bytes = b"",
+    ) -> None:
+        if not self._gone:
+            answer_whole(
+                self.request, status, reason or _phrase(status), self._fields(fields), body
+            )
 
     def _caller_left(self) -> None:
         self._gone = True
+        left, self._left = self._left, None
+        if left is not None:
+            left()
+
+
+def _phrase(status: int) -> bytes:
+    """:return: what HTTP calls a status; nothing for one of somebody's own."""
+    return _PHRASES.get(status, b"")

@@ -15,7 +15,7 @@ from gptproxy.api.endpoint import Endpoint, known_caller
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
 from gptproxy.config import Settings
-from gptproxy.http import IRequestBody
+from gptproxy.http import whole_body
 from gptproxy.upstream import Call, Sender, Target, own_upstream, targets_for
 from gptproxy.wire import Refusal
 
@@ -76,8 +76,8 @@ class ModelCall(Endpoint):
             raise Refusal(
                 415, "Compressed request bodies are not accepted: send the JSON as it is."
             )
-        body = IRequestBody(exchange.request)
-        call = read_json_call(await body.collect(self._settings.limits.body_bytes))
+        body = await whole_body(exchange.request, self._settings.limits.body_bytes)
+        call = read_json_call(body)
         exchange.model = _loggable(call.model)
         targets = self._targets(caller, call.model)
         if self._augmenter is not None and caller.azure_key is None:

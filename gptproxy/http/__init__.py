@@ -8,13 +8,22 @@ to upstreams, and :func:`relay_body` carries an answer down to a request with ba
 """
 
 from gptproxy.http.agent import Agent, ClientTimeouts, ConnectFailed
+from gptproxy.http.answers import (
+    abort_answer,
+    answer_whole,
+    begin_answer,
+    fields_of,
+    when_lost,
+    whole_body,
+)
 from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverReceived
 from gptproxy.http.grammar import Fields, MalformedMessage, connection_options
+from gptproxy.http.immediate import ImmediateReactor, ImmediateTLSFactory
 from gptproxy.http.interfaces import IBodyReceiver, IReactor, IRenderedAtHeaders, IRequestBody
 from gptproxy.http.origin import InvalidURL, Origin, split_url
 from gptproxy.http.own_calls import NoAnswer, OwnAnswer, OwnCalls, backoff_seconds
 from gptproxy.http.relay import RelayBroken, relay_body
-from gptproxy.http.request import Request, abort_answer, fields_of
+from gptproxy.http.request import Request
 from gptproxy.http.request_body import BodyIncomplete, BodyTooLarge
 from gptproxy.http.request_producer import BytesBody, StreamedUpload
 from gptproxy.http.response import Response, ResponseTooLarge, collect_body
@@ -33,6 +42,8 @@ __all__ = [
     "IReactor",
     "IRenderedAtHeaders",
     "IRequestBody",
+    "ImmediateReactor",
+    "ImmediateTLSFactory",
     "InvalidURL",
     "MalformedMessage",
     "NoAnswer",
@@ -48,10 +59,14 @@ __all__ = [
     "Site",
     "StreamedUpload",
     "abort_answer",
+    "answer_whole",
     "backoff_seconds",
+    "begin_answer",
     "collect_body",
     "connection_options",
     "fields_of",
     "relay_body",
     "split_url",
+    "when_lost",
+    "whole_body",
 ]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.error import TimeoutError as ConnectTimedOut
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from gptproxy.http.client_connection import ClientConnection, ResponseNeverReceived
 from gptproxy.http.grammar import Fields, is_request_line
+from gptproxy.http.immediate import ImmediateTLSFactory
 from gptproxy.http.interfaces import IReactor
 from gptproxy.http.origin import Origin, split_url
 from gptproxy.http.request_producer import BytesBody
@@ -221,19 +222,23 @@ class Agent:
             timer.cancel()
 
     async def _connected(self, origin: Origin) -> ClientConnection:
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+        endpoint = HostnameEndpoint(
             self._reactor, origin.host, origin.port, timeout=self._timeouts.connect
         )
-        if origin.secure:
-            endpoint = wrapClientTLS(self._creator(origin.host), endpoint)
         connection = ClientConnection(
             self._reactor,
             origin.secure,
             lambda idle: self._keep(origin, idle),
             lambda gone: self._forget(origin, gone),
         )
-        factory = Factory.forProtocol(lambda: connection)
+        factory: Factory[ClientConnection] | ImmediateTLSFactory = Factory.forProtocol(
+            lambda: connection
+        )
         factory.noisy = False
+        if origin.secure:
+            creator = self._creator(origin.host)
+            factory = ImmediateTLSFactory(creator, True, factory, self._reactor)
+            factory.noisy = False
         await endpoint.connect(factory)
         return await connection.ready
 

@@ -23,6 +23,10 @@ RefusalPage = Callable[[int, str], tuple[tuple[tuple[bytes, bytes], ...], bytes]
 """(status, reason) to (headers, body): how the site words what the HTTP room itself refuses."""
 
 
+_date_second = -1
+_date_text = b""
+
+
 class AnswerWriter:
     """
     One connection's output.
@@ -78,6 +82,46 @@ class AnswerWriter:
             pieces.append(b"Connection: close\r\n")
         pieces.append(b"\r\n")
         self.write_sequence(pieces)
+
+    def write_lean(
+        self,
+        status: int,
+        reason: bytes,
+        fields: Iterable[tuple[bytes, bytes]],
+        length: int | None,
+        *,
+        chunked: bool,
+        close: bool,
+        body: bytes,
+    ) -> None:
+        """
+        Write a head made of field lines, and a body with it, in one piece.
+
+        :param status: status code.
+        :param reason: reason phrase.
+        :param fields: the field lines, framing and Date not among them.
+        :param length: of the body in bytes; None where it is not known.
+        :param chunked: the body follows in chunks.
+        :param close: say that the connection ends with this answer.
+        :param body: as much of it as there is.
+        """
+        lines = [b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, reason, self._date())]
+        lines += [b"%b: %b\r\n" % field for field in fields]
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        elif chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+        lines.append(body)
+        self.write(b"".join(lines))
+
+    def _date(self) -> bytes:
+        """:return: the time in HTTP's form (RFC 9110 6.6.1), written once for each second."""
+        global _date_second, _date_text
+        second = int(self._clock.seconds())
+        if second != _date_second:
+            _date_second, _date_text = second, datetimeToString()
+        return _date_text
 
     def write(self, data: bytes) -> None:
         """

@@ -10,7 +10,13 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from gptproxy.http.grammar import CHUNKED, UNTIL_CLOSE, MalformedMessage, parse_fields
+from gptproxy.http.grammar import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    MalformedMessage,
+    has_stray_octet,
+    parse_fields,
+)
 
 __all__ = [
     "MAX_CHUNK_LINE_BYTES",
@@ -103,7 +109,7 @@ class ChunkedDecoder:
         and it is a place where two parsers may disagree.
     """
 
-    __slots__ = ("_buffer", "_left", "_trailers", "finished", "remainder")
+    __slots__ = ("_buffer", "_left", "_searched", "_trailers", "finished", "remainder")
 
     # What is awaited; while above zero, that many bytes of a chunk.
     _SIZE_LINE = 0
@@ -114,6 +120,8 @@ class ChunkedDecoder:
         self._trailers = trailers
         self._buffer = b""
         self._left = self._SIZE_LINE
+        # How much of an unfinished trailer has been looked through.
+        self._searched = 0
         self.finished = False
         self.remainder = b""
 
@@ -177,10 +185,14 @@ class ChunkedDecoder:
             return 2
         if not self._trailers and data[position : position + 2] != b"\r":
             raise MalformedMessage("trailers are not accepted")
-        end = data.find(b"\r\n\r\n", position, position + MAX_TRAILER_BYTES)
+        limit = position + MAX_TRAILER_BYTES
+        end = data.find(b"\r\n\r\n", position + self._searched, limit)
         if end < 0:
+            if has_stray_octet(data, position + self._searched, limit):
+                raise MalformedMessage("the trailer does not follow HTTP/1.1's grammar")
             if len(data) - position >= MAX_TRAILER_BYTES:
                 raise MalformedMessage("the trailer is too long")
+            self._searched = max(0, len(data) - position - 3)
             return 0
         parse_fields(data[position : end + 2])
         self.finished = True

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from gptproxy.http.grammar import MalformedMessage
 from gptproxy.http.request_body import BodyIncomplete, StreamedBody
 from gptproxy.http.request_reader import RequestReader, RequestStart
-from gptproxy.http.timer import Timer
+from gptproxy.http.timer import DeadlineTimer
 
 __all__ = ["BodyIntake"]
 
@@ -42,7 +42,7 @@ class BodyIntake:
         advance: Callable[[], None],
     ) -> None:
         self._reader = reader
-        self._timer = Timer(clock)
+        self._timer = DeadlineTimer(clock)
         self._idle_seconds = idle_seconds
         self._write_continue = write_continue
         self._advance = advance
@@ -57,7 +57,7 @@ class BodyIntake:
         :return: its body, for whoever will ask for it.
         """
         self._expects_continue = start.expects_continue
-        self._body = StreamedBody(start.length, self._wanted, self._set_paused)
+        self._body = StreamedBody(start.length, self._wanted, self._set_paused, self._take)
         return self._body
 
     def read(self) -> bool:
@@ -115,6 +115,24 @@ class BodyIntake:
         body, self._body = self._body, None
         if body is not None:
             body.failed(reason)
+
+    def answered(self) -> None:
+        """The request was answered; a body that is still being read will not be read to its end."""
+        body = self._body
+        if body is not None and not body.ended:
+            self.fail(Failure(BodyIncomplete("the request was answered before its end")))
+        self._body = None
+
+    def stop(self) -> None:
+        """The connection is gone: no timer of it may outlive it."""
+        self._timer.stop()
+
+    def _take(self) -> bytes | None:
+        """:return: the body, if all of it waits in the reader; nothing of it is taken else."""
+        body = self._body
+        if body is None or body.length is None or self._reader.waiting_bytes < body.length:
+            return None
+        return b"".join(self._reader.read_body())
 
     def _wanted(self, body: StreamedBody) -> None:
         """Somebody asks for the body, so the client may send it."""

@@ -23,7 +23,7 @@ from gptproxy.http.grammar import MalformedMessage
 from gptproxy.http.interfaces import IConnection
 from gptproxy.http.request_body import BodyIncomplete, BodyTooLarge
 from gptproxy.http.request_reader import RequestReader, RequestStart
-from gptproxy.http.timer import Timer
+from gptproxy.http.timer import DeadlineTimer
 
 if TYPE_CHECKING:
     from gptproxy.http.request import Request
@@ -64,7 +64,7 @@ class ServerChannel(Protocol):
         self._request: Request | None = None
         self._persistent = True
         self._advancing = False
-        self._timer = Timer(site.clock)
+        self._timer = DeadlineTimer(site.clock)
         # Between two requests, without a byte of the next one.
         self._idle = False
 
@@ -99,7 +99,8 @@ class ServerChannel(Protocol):
         :param reason: why.
         """
         self._phase = _Phase.CLOSING
-        self._timer.cancel()
+        self._timer.stop()
+        self._intake.stop()
         self._out.lost()
         self._reader.clear()
         request, self._request = self._request, None
@@ -135,6 +136,31 @@ class ServerChannel(Protocol):
         fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self._out.write_head(code, reason, fields, close=not self._persistent)
 
+    def write_lean_head(
+        self,
+        status: int,
+        reason: bytes,
+        fields: Iterable[tuple[bytes, bytes]],
+        length: int | None,
+        *,
+        chunked: bool = False,
+        body: bytes = b"",
+    ) -> None:
+        """
+        Write the answer's head, and a body with it, in one piece.
+
+        :param status: status code.
+        :param reason: reason phrase.
+        :param fields: the field lines, framing and Date not among them.
+        :param length: of the body in bytes; None where it is not known.
+        :param chunked: the body follows in chunks.
+        :param body: as much of it as there is.
+        """
+        self._persistent = self._intake.settle() and self._persistent
+        self._out.write_lean(
+            status, reason, fields, length, chunked=chunked, close=not self._persistent, body=body
+        )
+
     def write(self, data: bytes) -> None:
         """
         :param data: the answer's next bytes, framed already.
@@ -154,7 +180,7 @@ class ServerChannel(Protocol):
         :param request: the one that was answered.
         """
         self._request = None
-        self._intake.fail(Failure(BodyIncomplete("the request was answered before its end")))
+        self._intake.answered()
         if not self._persistent:
             self._close()
             return
@@ -292,7 +318,7 @@ class ServerChannel(Protocol):
             return
         self._phase = _Phase.CLOSING
         self._persistent = False
-        self._timer.cancel()
+        self._timer.stop()
         self._reader.clear()
         if at_once:
             self._out.abort()

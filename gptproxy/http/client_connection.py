@@ -24,7 +24,10 @@ from gptproxy.http.interfaces import IConnection
 from gptproxy.http.request_producer import Upload
 from gptproxy.http.response import BodyTransport, ClientRequest, Response
 from gptproxy.http.response_reader import ResponseReader, ResponseStart
-from gptproxy.http.timer import Timer
+from gptproxy.http.timer import DeadlineTimer
+
+# One for all: it has no traceback, and making one takes as long as reading a head.
+_COMPLETE = Failure(ResponseDone())
 
 __all__ = ["ClientConnection", "FirstByteTimeout", "ResponseNeverReceived"]
 
@@ -75,7 +78,9 @@ class ClientConnection(Protocol):
         self._gone = gone
         self._ready_pending = True
         self.ready: Deferred[ClientConnection] = Deferred(lambda _: self._not_wanted())
-        self._timer = Timer(clock)
+        self._timer = DeadlineTimer(clock)
+        # Apart, because it comes sooner: one timer would be set back and forth with every request.
+        self._idle_timer = DeadlineTimer(clock)
         self._served = 0
         self._lost = False
         self._aborted = False
@@ -127,10 +132,15 @@ class ClientConnection(Protocol):
         response = self._response
         if response is None:
             return
-        for piece in pieces:
-            response.body_piece(piece)
+        if pieces:
+            # One piece for each read: the events that came together go on together.
+            response.body_piece(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if reader.finished and self._reader is reader:
             self._finish(reusable=self._reusable(reader))
+        elif result is not None:
+            # Nobody takes the body yet; what has been read already is held by the response. A body that is complete
+            # leaves the connection reading: pausing it for nothing costs two system calls.
+            self._read_side.read(False)
         if result is not None:
             result.callback(response)
 
@@ -139,7 +149,8 @@ class ClientConnection(Protocol):
         :param reason: why.
         """
         self._lost = True
-        self._timer.cancel()
+        self._timer.stop()
+        self._idle_timer.stop()
         if self._closing is not None:
             self._closing.lost()
         self._gone(self)
@@ -188,6 +199,7 @@ class ClientConnection(Protocol):
         self._reader = ResponseReader(request.method)
         result: Deferred[Response] = Deferred(lambda _: self._fail(Failure(CancelledError())))
         self._result = result
+        self._idle_timer.cancel()
         self._read_side.read(True)
         self._timer.set(first_byte_seconds, self._first_byte_timeout)
         self.transport.write(head)
@@ -209,7 +221,7 @@ class ClientConnection(Protocol):
 
         :param seconds: from now.
         """
-        self._timer.set(seconds, self._close)
+        self._idle_timer.set(seconds, self._close)
 
     def _start_response(
         self, request: ClientRequest, start: ResponseStart
@@ -222,8 +234,6 @@ class ClientConnection(Protocol):
             request,
             BodyTransport(self._read_side, self.abort),
         )
-        # Nobody takes the body yet; what has been read already is held by the response.
-        self._read_side.read(False)
         result, self._result = self._result, None
         return result
 
@@ -251,7 +261,7 @@ class ClientConnection(Protocol):
             else:
                 self._close()
         if response is not None:
-            response.body_ended(Failure(ResponseDone()))
+            response.body_ended(_COMPLETE)
 
     def _fail(self, reason: Failure) -> None:
         result, response = self._result, self._response
@@ -274,6 +284,8 @@ class ClientConnection(Protocol):
 
     def _close(self) -> None:
         """No request is under way, and none will be."""
+        self._timer.stop()
+        self._idle_timer.stop()
         self._gone(self)
         self._write_side.end()
         self._read_side.read(True)
@@ -283,6 +295,8 @@ class ClientConnection(Protocol):
         """Drop the connection at once, with whatever is under way on it."""
         if not self._aborted and not self._lost:
             self._aborted = True
+            self._timer.stop()
+            self._idle_timer.stop()
             self._gone(self)
             if self.transport is not None:
                 self.transport.abortConnection()

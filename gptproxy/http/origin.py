@@ -8,6 +8,7 @@ to a stranger; so what is not plainly ``scheme://host[:port]/path[?query]`` is r
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 
 from attrs import frozen
 
@@ -60,5 +61,11 @@ def split_url(url: bytes) -> tuple[Origin, bytes]:
     number = int(port) if port else _DEFAULT_PORTS[scheme]
     if not 0 < number < 65_536:
         raise InvalidURL("the port is out of range")
-    origin = Origin(scheme == b"https", host.strip(b"[]").decode().lower(), number)
+    name = host.strip(b"[]").decode().lower()
+    if host.startswith(b"["):
+        try:
+            IPv6Address(name)
+        except ValueError:
+            raise InvalidURL("what stands in brackets is no IPv6 address") from None
+    origin = Origin(scheme == b"https", name, number)
     return origin, (path or b"/") + query

@@ -15,7 +15,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from gptproxy.http.response import BodyTransport, Response
-from gptproxy.http.timer import Timer
+from gptproxy.http.timer import DeadlineTimer
 
 __all__ = ["RelayBroken", "relay_body"]
 
@@ -47,7 +47,7 @@ class _Relay(Protocol):
     def __init__(self, request: Request, clock: IReactorTime, idle_seconds: float) -> None:
         self._request = request
         self._idle_seconds = idle_seconds
-        self._timer = Timer(clock)
+        self._timer = DeadlineTimer(clock)
         self._tail = b""
         self._sent = 0
         self._over = False
@@ -98,7 +98,7 @@ class _Relay(Protocol):
 
     def _end(self) -> None:
         self._over = True
-        self._timer.cancel()
+        self._timer.stop()
         if self._request.producer is self and self._request.channel is not None:
             # A request whose connection is lost has no channel to unregister from.
             self._request.unregisterProducer()

@@ -6,16 +6,20 @@ May import the HTTP room and Twisted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import datetimeToString, parse_qs
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
-from gptproxy.http.grammar import Fields, RequestHead
+from gptproxy.http.grammar import RequestHead
 from gptproxy.http.interfaces import IConnection, IRenderedAtHeaders, IRequestBody
 from gptproxy.http.request_body import StreamedBody
 from gptproxy.http.target import Target
@@ -23,7 +27,7 @@ from gptproxy.http.target import Target
 if TYPE_CHECKING:
     from gptproxy.http.channel import ServerChannel
 
-__all__ = ["Request", "abort_answer", "fields_of"]
+__all__ = ["Request"]
 
 
 class Request(server.Request):
@@ -43,6 +47,61 @@ class Request(server.Request):
     target: Target
     body: StreamedBody
 
+    def __init__(self, channel: ServerChannel) -> None:
+        # Not Twisted's own: what it makes for every request (two Headers, four lists, two addresses) is made here when
+        # it is asked for, which a relayed call never does.
+        self.channel = channel
+        self.queued = 0
+        self.notifications: list[Deferred[None]] = []
+        self._adapterCache: dict[str, object] = {}
+        self._lost: Callable[[], None] | None = None
+        self._lean = False
+
+    @cached_property
+    def requestHeaders(self) -> Headers:  # type: ignore[override]  # an attribute there, made when first read here
+        """The field lines as Twisted's resources want them."""
+        headers = Headers()
+        for name, value in self.head.fields:
+            headers.addRawHeader(name, value)
+        return headers
+
+    @cached_property
+    def responseHeaders(self) -> Headers:  # type: ignore[override]  # likewise
+        """What the answer's head will say."""
+        return Headers({b"date": [datetimeToString()]})
+
+    @cached_property
+    def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]  # likewise
+        """The cookies of the request."""
+        self.received_cookies = {}
+        self.parseCookies()
+        return self.received_cookies
+
+    @cached_property
+    def cookies(self) -> list[bytes]:  # type: ignore[override]  # likewise
+        """The cookies of the answer."""
+        return []
+
+    @cached_property
+    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # likewise
+        """The query's parameters."""
+        return parse_qs(self.target.query, True) if self.target.query else {}
+
+    @cached_property
+    def client(self) -> IAddress:
+        """The client's address."""
+        return self.channel.getPeer()
+
+    @cached_property
+    def host(self) -> IAddress:
+        """The address the client reached."""
+        return self.channel.getHost()
+
+    @property
+    def transport(self) -> IConnection:  # type: ignore[override]  # likewise
+        """The connection's."""
+        return self.channel.transport
+
     def __conform__(self, interface: object) -> object:
         """zope.interface's question what this request provides: its body, for one."""
         return self.body if interface is IRequestBody else super().__conform__(interface)
@@ -59,12 +118,7 @@ class Request(server.Request):
         self.method, self.uri = head.method, head.target
         self.clientproto = b"HTTP/1.%d" % head.minor_version
         self.path = target.path
-        self.args = parse_qs(target.query, True) if target.query else {}
-        for name, value in head.fields:
-            self.requestHeaders.addRawHeader(name, value)
-        self.parseCookies()
         self.site = self.channel.site
-        self.setHeader(b"date", datetimeToString())
         self.prepath = []
         self.postpath = [*target.segments, *((b"",) if target.path.endswith(b"/") else ())]
         try:
@@ -98,15 +152,94 @@ class Request(server.Request):
         if self._inFakeHead:
             self._inFakeHead = False
             self.method = b"HEAD"
-        self.setResponseCode(500)
         # What the resource had said of its own body (its length, its coding) is not true of this one.
-        self.responseHeaders = Headers()
-        for name, value in (*fields, (b"content-length", b"%d" % len(page))):
-            self.responseHeaders.addRawHeader(name, value)
-        self.setHeader(b"date", datetimeToString())
-        self.write(page)
-        self.finish()
+        self.answer_lean(500, b"Internal Server Error", fields, page)
         return reason
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        :param reason: why the client is gone.
+        """
+        super().connectionLost(reason)
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()
+
+    # Answering with field lines as they are
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """
+        :param call: what to call if the client leaves before the answer is complete; in place of what was given before.
+        """
+        self._lost = call
+
+    def begin_lean(
+        self, status: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]], length: int | None
+    ) -> None:
+        """
+        Write the answer's head from field lines, without Headers in between; :meth:`write` and :meth:`finish` follow.
+
+        :param status: status code.
+        :param reason: reason phrase.
+        :param fields: the field lines, framing and Date not among them.
+        :param length: of the body in bytes; None where it is not known.
+        """
+        self.code, self.startedWriting, self._lean = status, 1, True
+        self.chunked = length is None and self.clientproto == b"HTTP/1.1" and self._has_body(status)
+        self.channel.write_lean_head(status, reason, fields, length, chunked=bool(self.chunked))
+
+    def answer_lean(
+        self, status: int, reason: bytes, fields: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> None:
+        """
+        Write a whole answer at once.
+
+        :param status: status code.
+        :param reason: reason phrase.
+        :param fields: the field lines, framing and Date not among them.
+        :param body: the body.
+        """
+        self.code, self.startedWriting, self._lean = status, 1, True
+        sent = body if self._has_body(status) else b""
+        self.sentLength = len(sent)
+        # RFC 9110 8.6: a 204 has no length, not even 0.
+        length = None if status == 204 else len(body)
+        self.channel.write_lean_head(status, reason, fields, length, body=sent)
+        self.finish()
+
+    def write(self, data: bytes) -> None:
+        """
+        :param data: the body's next bytes.
+        """
+        if not self._lean:
+            super().write(data)
+        elif data and not self._disconnected and self._has_body(self.code):
+            self.sentLength += len(data)
+            if self.chunked:
+                self.channel.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                self.channel.write(data)
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        if not self._lean or self._disconnected or self.finished:
+            # Twisted's own words for a misuse are good enough here too.
+            super().finish()
+            return
+        if self.chunked:
+            self.channel.write(b"0\r\n\r\n")
+        self.finished = 1
+        self._lost = None
+        channel = self.channel
+        del self.channel
+        channel.requestDone(self)
+        for notification in self.notifications:
+            notification.callback(None)
+        self.notifications = []
+
+    def _has_body(self, status: int) -> bool:
+        """:return: an answer of this status to this method has a body (RFC 9110 6.4.1)."""
+        return self.method != b"HEAD" and status >= 200 and status not in (204, 304)
 
     def _body_complete(self, content: bytes, resource: IResource) -> None:
         self.content = BytesIO(content)
@@ -121,31 +254,3 @@ class Request(server.Request):
     def _refuse(self, reason: Failure) -> None:
         if not self._disconnected:
             self.channel.refuse_body(reason)
-
-
-def fields_of(request: server.Request) -> Fields:
-    """
-    :param request: on our channel or on Twisted's.
-    :return: its field lines, names in lower case.
-    """
-    if isinstance(request, Request):
-        return request.head.fields
-    return tuple(
-        (name.lower(), value)
-        for name, values in request.requestHeaders.getAllRawHeaders()
-        for value in values
-    )
-
-
-def abort_answer(request: server.Request) -> None:
-    """
-    End an answer that cannot be completed, so that no client takes it for complete.
-
-    :param request: whose answer; its head has been written.
-    """
-    if isinstance(request, Request):
-        if not request._disconnected:
-            request.channel.abort_answer()
-    else:
-        connection = cast(IConnection, request.channel.transport)
-        connection.abortConnection()

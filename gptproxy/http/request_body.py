@@ -85,22 +85,36 @@ class StreamedBody:
     :param length: in bytes, None for chunks.
     :param start: called when the body is asked for: the channel begins to read it.
     :param set_paused: tells the channel to stop and go on reading.
+    :param take: gives the body if all of it waits in the channel.
+
+    :ivar ended: it has come to its end, or never will.
     """
 
-    __slots__ = ("_early_end", "_ended", "_receiver", "_set_paused", "_start", "length", "started")
+    __slots__ = (
+        "_early_end",
+        "_receiver",
+        "_set_paused",
+        "_start",
+        "_take",
+        "ended",
+        "length",
+        "started",
+    )
 
     def __init__(
         self,
         length: int | None,
         start: Callable[[StreamedBody], None],
         set_paused: Callable[[bool], None],
+        take: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self.length = length
         self.started = False
         self._start = start
         self._set_paused = set_paused
+        self._take = take
         self._receiver: IBodyReceiver | None = None
-        self._ended = False
+        self.ended = False
         self._early_end: Failure | None = None
 
     def collect(self, limit_bytes: int) -> Deferred[bytes]:
@@ -110,6 +124,22 @@ class StreamedBody:
         collector = _Collector(limit_bytes, self.stopProducing)
         self.deliver(collector)
         return collector.result
+
+    def take_whole(self, limit_bytes: int) -> bytes | None:
+        """
+        Take the body if all of it has come already, as a short one's has when its head has.
+
+        :param limit_bytes: how long it may be.
+        :return: the body; None where :meth:`collect` is to be used.
+        """
+        if self.started or self._early_end is not None or self.length is None:
+            return None
+        if self.length > limit_bytes:
+            return None
+        body = self._take()
+        if body is not None:
+            self.started = self.ended = True
+        return body
 
     def deliver(self, receiver: IBodyReceiver) -> StreamedBody:
         """As :meth:`IRequestBody.deliver`."""
@@ -132,9 +162,9 @@ class StreamedBody:
 
     def finished(self) -> None:
         """The body is complete."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.body_finished()
@@ -145,9 +175,9 @@ class StreamedBody:
 
         :param reason: why.
         """
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.body_failed(reason)
@@ -158,12 +188,12 @@ class StreamedBody:
 
     def pauseProducing(self) -> None:
         """Stop reading from the client."""
-        if not self._ended:
+        if not self.ended:
             self._set_paused(True)
 
     def resumeProducing(self) -> None:
         """Go on reading from the client."""
-        if not self._ended:
+        if not self.ended:
             self._set_paused(False)
 
     def stopProducing(self) -> None:

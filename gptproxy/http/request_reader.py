@@ -6,7 +6,7 @@ Pure: imports the grammar, the body decoders and the target of this room only.
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import NamedTuple
 
 from gptproxy.http.bodies import BodyDecoder, decoder_for
 from gptproxy.http.grammar import (
@@ -24,8 +24,7 @@ from gptproxy.http.target import Target, parse_target
 __all__ = ["RequestReader", "RequestStart"]
 
 
-@frozen
-class RequestStart:
+class RequestStart(NamedTuple):
     """
     What is known when a request's headers are complete.
 

@@ -100,6 +100,10 @@ class BodyTransport:
         return _NO_ADDRESS
 
 
+_NOBODY = Protocol()
+"""Stands for whoever took a body that needed no protocol."""
+
+
 @implementer(IResponse)
 class Response:
     """
@@ -167,6 +171,21 @@ class Response:
         self._waiting = None
         if self._end is not None:
             protocol.connectionLost(self._end)
+
+    def take_whole(self) -> bytes | None:
+        """
+        Take the body if all of it has come already, as a short answer's has when its head has.
+
+        :return: the body; None where it is still on its way, and :meth:`deliverBody` is to be used.
+        """
+        waiting = self._waiting
+        if waiting is None or self._protocol is not None:
+            return None
+        if self._end is None or not self._end.check(ResponseDone):
+            return None
+        self._protocol = _NOBODY
+        self._waiting = []
+        return b"".join(waiting)
 
     def abandon(self) -> None:
         """The body is not wanted: drop the connection unless it is complete already."""

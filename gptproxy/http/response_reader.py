@@ -6,7 +6,7 @@ Pure: imports the grammar and the body decoders of this room only.
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import NamedTuple
 
 from gptproxy.http.bodies import BodyDecoder, decoder_for
 from gptproxy.http.grammar import (
@@ -29,8 +29,7 @@ MAX_INTERIM_RESPONSES = 8
 """``100`` and ``103`` answers before the real one; nobody sends more than one or two."""
 
 
-@frozen
-class ResponseStart:
+class ResponseStart(NamedTuple):
     """
     What is known when an answer's headers are complete.
 
@@ -118,6 +117,9 @@ class ResponseReader:
         self._interim += 1
         if head.status == 101 or self._interim > MAX_INTERIM_RESPONSES:
             raise MalformedMessage("an interim response that was not asked for")
+        if not persists(head.minor_version, head.fields):
+            # HTTP/1.0 has none (RFC 9110 15.2), and parsers disagree whether anything follows one that says close.
+            raise MalformedMessage("an interim response that would end its connection")
 
 
 def _contradicts_itself(head: ResponseHead) -> bool:

@@ -57,7 +57,7 @@ class Site(server.Site):
     :param refusal_page: how refusals of the room's own are worded.
     """
 
-    requestFactory = Request
+    requestFactory = Request  # type: ignore[assignment]  # it takes our channel, Twisted's takes Twisted's
     noisy = False
 
     def __init__(

@@ -8,21 +8,23 @@ that can be read in two ways (dot segments, doubled slashes, backslashes, encode
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
-
-from attrs import frozen
 
 from gptproxy.http.grammar import MalformedMessage
 
 __all__ = ["Target", "parse_target"]
+
+CACHED_TARGET_BYTES = 128
+"""Targets no longer than this are parsed once: callers use few routes. 256 of them are kept, 32 KiB in all."""
 
 _CONTROL_OR_BACKSLASH = re.compile(rb"[\x00-\x1f\x7f\\]")
 # What would become a dot, a slash, a backslash, a percent sign or a control character if somebody decoded once more.
 _ENCODED_TWICE = re.compile(rb"%(?:2[5EeFf]|5[Cc]|[01][0-9A-Fa-f]|7[Ff])")
 
 
-@frozen
-class Target:
+class Target(NamedTuple):
     """
     :param path: as sent, percent-encodings and all.
     :param query: what stands behind the question mark, as sent; empty where there is none.
@@ -39,6 +41,10 @@ def parse_target(target: bytes) -> Target:
     :param target: in origin-form, as the grammar accepts it.
     :raise MalformedMessage: the path has an ambiguous spelling.
     """
+    return _known_target(target) if len(target) <= CACHED_TARGET_BYTES else _parsed(target)
+
+
+def _parsed(target: bytes) -> Target:
     path, _, query = target.partition(b"?")
     raw_segments = path[1:].split(b"/")
     if raw_segments[-1] == b"":
@@ -56,6 +62,9 @@ def parse_target(target: bytes) -> Target:
             # Overlong encodings of dots and slashes are among these.
             raise MalformedMessage("the path is not UTF-8")
     return Target(path, query, segments)
+
+
+_known_target = lru_cache(maxsize=256)(_parsed)
 
 
 def _is_utf8(segment: bytes) -> bool:

@@ -7,7 +7,7 @@ came of it, :mod:`~gptproxy.upstream.decision` says what is next; :class:`Sender
 :class:`ModelList` ask on gptproxy's own behalf.
 """
 
-from gptproxy.upstream.call import Call, HeldAnswer, Target, UpstreamAnswer
+from gptproxy.upstream.call import Call, HeldAnswer, NoUpstreamAnswer, Target, UpstreamAnswer
 from gptproxy.upstream.embedding import Embedder, NoEmbeddings
 from gptproxy.upstream.model_list import Model, ModelList
 from gptproxy.upstream.models import known_models, model_not_found, own_upstream, targets_for
@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "ModelList",
     "NoEmbeddings",
+    "NoUpstreamAnswer",
     "Sender",
     "Target",
     "UpstreamAnswer",

@@ -7,12 +7,13 @@ of the caller's there are only the route, which the route table names, and the q
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 from attrs import frozen
 
-from gptproxy.config import UpstreamSettings
+from gptproxy.config import UpstreamKind, UpstreamSettings
 from gptproxy.http import Origin, split_url
 from gptproxy.upstream.call import Call, Target
 from gptproxy.upstream.fields import fields_up
@@ -61,11 +62,16 @@ def outgoing(call: Call, target: Target) -> Outgoing:
     :return: the request.
     """
     upstream = target.upstream
-    url = endpoint_url(upstream, call.route, target.model)
-    query = _passed_query(call.query)
+    origin, request_target = _endpoint(
+        upstream.kind,
+        upstream.url,
+        upstream.api_version,
+        call.route,
+        target.model if upstream.kind == "azure" else "",
+    )
+    query = _passed_query(call.query) if call.query else b""
     if query:
-        url += ("&" if "?" in url else "?") + query.decode("ascii")
-    origin, request_target = split_url(url.encode("ascii"))
+        request_target += (b"&" if b"?" in request_target else b"?") + query
     fields = fields_up(call.fields, to_azure=upstream.kind == "azure")
     fields += credential_field(upstream)
     body = call.body
@@ -82,11 +88,7 @@ def endpoint_url(upstream: UpstreamSettings, route: str, model: str) -> str:
     :param model: the upstream's own name for the model.
     :return: the absolute URL. Azure's classic form names the deployment in the path and the API's version in the query.
     """
-    if upstream.kind == "azure":
-        deployment = quote(model, safe="")
-        version = quote(upstream.api_version, safe="")
-        return f"{upstream.url}/openai/deployments/{deployment}{route}?api-version={version}"
-    return f"{upstream.url}{route}"
+    return _url(upstream.kind, upstream.url, upstream.api_version, route, model)
 
 
 def credential_field(upstream: UpstreamSettings) -> list[tuple[bytes, bytes]]:
@@ -100,6 +102,24 @@ def credential_field(upstream: UpstreamSettings) -> list[tuple[bytes, bytes]]:
     if upstream.kind == "azure":
         return [(b"api-key", key)]
     return [(b"authorization", b"Bearer " + key)]
+
+
+def _url(kind: UpstreamKind, base: str, api_version: str, route: str, model: str) -> str:
+    if kind == "azure":
+        deployment = quote(model, safe="")
+        version = quote(api_version, safe="")
+        return f"{base}/openai/deployments/{deployment}{route}?api-version={version}"
+    return f"{base}{route}"
+
+
+# The configuration has few of these, and taking a URL apart costs as much as reading a head. In the pure proxy callers
+# name their own: a bound, then, of about 1 MiB, since deployments' names have at most 64 characters.
+@lru_cache(maxsize=1024)
+def _endpoint(
+    kind: UpstreamKind, base: str, api_version: str, route: str, model: str
+) -> tuple[Origin, bytes]:
+    """:return: server and target; an openai upstream's do not depend on the model."""
+    return split_url(_url(kind, base, api_version, route, model).encode("ascii"))
 
 
 def _passed_query(query: bytes) -> bytes:

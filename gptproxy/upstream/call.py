@@ -11,9 +11,9 @@ from attrs import field, frozen
 
 from gptproxy.config import UpstreamSettings
 from gptproxy.http import Fields, Response
-from gptproxy.wire import Span
+from gptproxy.wire import Refusal, Span
 
-__all__ = ["Call", "HeldAnswer", "Target", "UpstreamAnswer"]
+__all__ = ["Call", "HeldAnswer", "NoUpstreamAnswer", "Target", "UpstreamAnswer"]
 
 
 @frozen
@@ -82,3 +82,26 @@ class UpstreamAnswer:
     attempts: int
     answer: Response | HeldAnswer
     fields: Fields = field(repr=False)
+
+
+class NoUpstreamAnswer(Refusal):
+    """
+    No upstream gave an answer that the caller may see.
+
+    :param refusal: what the caller is told instead.
+    :param upstream: the name of the one that was asked last.
+    :param attempts: calls made in all, to whichever upstream.
+    """
+
+    def __init__(self, refusal: Refusal, upstream: str, attempts: int) -> None:
+        super().__init__(
+            refusal.status,
+            refusal.message,
+            error_type=refusal.error_type,
+            code=refusal.code,
+            param=refusal.param,
+            headers=refusal.headers,
+            cause=refusal.cause,
+        )
+        self.upstream = upstream
+        self.attempts = attempts

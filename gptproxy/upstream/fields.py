@@ -6,8 +6,6 @@ Pure: imports the HTTP room's grammar.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from gptproxy.http import Fields, connection_options
 
 __all__ = ["fields_down", "fields_up"]
@@ -94,12 +92,14 @@ def fields_up(fields: Fields, *, to_azure: bool) -> list[tuple[bytes, bytes]]:
     :param to_azure: only the few that Azure needs.
     :return: those that go to the upstream. Answers are asked for uncompressed, because errors in them are read.
     """
-    passed = _without(fields, _NOT_UP, _NOT_UP_PREFIXES)
     if to_azure:
-        passed = [field for field in passed if field[0] in _UP_TO_AZURE]
+        dropped = connection_options(fields)
+        passed = [field for field in fields if field[0] in _UP_TO_AZURE and field[0] not in dropped]
     else:
         # "X-Api_Key" and its like: servers behind gateways read underscores as hyphens.
-        passed = [field for field in passed if b"_" not in field[0]]
+        passed = [
+            field for field in _without(fields, _NOT_UP, _NOT_UP_PREFIXES) if b"_" not in field[0]
+        ]
     passed.append((b"accept-encoding", b"identity"))
     return passed
 
@@ -114,9 +114,10 @@ def fields_down(fields: Fields) -> list[tuple[bytes, bytes]]:
 
 
 def _without(
-    fields: Fields, names: Iterable[bytes], prefixes: tuple[bytes, ...]
+    fields: Fields, names: frozenset[bytes], prefixes: tuple[bytes, ...]
 ) -> list[tuple[bytes, bytes]]:
-    dropped = connection_options(fields).union(names)
+    options = connection_options(fields)
+    dropped = names | options if options else names
     return [
         field for field in fields if field[0] not in dropped and not field[0].startswith(prefixes)
     ]

@@ -33,7 +33,13 @@ from gptproxy.http import (
     collect_body,
 )
 from gptproxy.upstream.addressing import outgoing
-from gptproxy.upstream.call import Call, HeldAnswer, Target, UpstreamAnswer
+from gptproxy.upstream.call import (
+    Call,
+    HeldAnswer,
+    NoUpstreamAnswer,
+    Target,
+    UpstreamAnswer,
+)
 from gptproxy.upstream.decision import AnswerWith, Outcome, Plan, WaitThenSendTo, next_action
 from gptproxy.upstream.fields import fields_down
 from gptproxy.upstream.judgement import Meaning, meaning_of, retry_after_seconds
@@ -127,34 +133,37 @@ class Sender:
         :param own_key: the key is the caller's own: what the upstream says about it goes back unchanged.
         :param request_id: for the log.
         :return: the answer. Cancelling this at any moment drops what is under way.
-        :raise Refusal: 502 or 504, when no upstream gave one.
+        :raise NoUpstreamAnswer: 502 or 504, when no upstream gave one.
         """
         plan = Plan(len(targets), self._retry, call.repeatable, self._clock.seconds())
-        attempts: list[_Attempt] = []
-        while True:
+        attempt = await self._attempt(call, targets[0], 0, own_key)
+        attempts = [attempt]
+        # Nearly always the first attempt is the last, and there is nothing to decide.
+        while attempt.outcome.meaning is not Meaning.FINAL:
+            self._tell(attempt, len(attempts), request_id)
             action = next_action(
-                plan,
-                [attempt.outcome for attempt in attempts],
-                self._clock.seconds(),
-                self._random,
+                plan, [made.outcome for made in attempts], self._clock.seconds(), self._random
             )
             if isinstance(action, AnswerWith):
-                return self._answer(attempts[action.outcome], len(attempts), own_key=own_key)
+                attempt = attempts[action.outcome]
+                break
             if isinstance(action, WaitThenSendTo):
                 await deferLater(self._clock, action.seconds)
             attempt = await self._attempt(call, targets[action.target], action.target, own_key)
             attempts.append(attempt)
-            if attempt.outcome.meaning is not Meaning.FINAL:
-                # What sends the call elsewhere is the operator's to mend.
-                elsewhere = attempt.outcome.meaning is Meaning.ELSEWHERE
-                self._log.emit(
-                    LogLevel.error if elsewhere else LogLevel.warn,
-                    "{request_id}: upstream {upstream}: {trouble} (attempt {number})",
-                    request_id=request_id,
-                    upstream=attempt.target.upstream.name,
-                    trouble=_trouble(attempt),
-                    number=len(attempts),
-                )
+        return self._answer(attempt, len(attempts), own_key=own_key)
+
+    def _tell(self, attempt: _Attempt, number: int, request_id: str) -> None:
+        """Tell the operator; what sends the call elsewhere is theirs to mend."""
+        elsewhere = attempt.outcome.meaning is Meaning.ELSEWHERE
+        self._log.emit(
+            LogLevel.error if elsewhere else LogLevel.warn,
+            "{request_id}: upstream {upstream}: {trouble} (attempt {number})",
+            request_id=request_id,
+            upstream=attempt.target.upstream.name,
+            trouble=_trouble(attempt),
+            number=number,
+        )
 
     async def _attempt(self, call: Call, target: Target, index: int, own_key: bool) -> _Attempt:
         request = outgoing(call, target)
@@ -189,11 +198,11 @@ class Sender:
         answer = attempt.answer
         name = attempt.target.upstream.name
         if isinstance(answer, Refusal):
-            raise answer
+            raise NoUpstreamAnswer(answer, name, attempts)
         fields = fields_down(answer.fields)
         if isinstance(answer, HeldAnswer):
             if answer.status in (401, 403) and not own_key:
-                raise _key_refused()
+                raise NoUpstreamAnswer(_key_refused(), name, attempts)
             if attempt.outcome.meaning is not Meaning.FINAL:
                 # What could be done was done; clients would multiply it by their own retries.
                 fields = [field for field in fields if field[0] != b"x-should-retry"]

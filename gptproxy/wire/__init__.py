@@ -2,9 +2,11 @@
 What JSON and event streams look like as bytes: places found, edits spliced in, nothing else changed.
 
 A body that needs no change goes upstream byte for byte; one that needs an edit keeps every byte outside of it. This
-room holds the pure functions for that. It sits at the bottom of the house: any room may use it, it uses none.
+room holds the pure functions for that, and the reader of an event stream's copy. It sits at the bottom of the house:
+any room may use it, it uses none.
 """
 
+from gptproxy.wire.event_stream import EventStreamReader, ServerSentEvent
 from gptproxy.wire.json_members import (
     DuplicateMember,
     Edit,
@@ -19,8 +21,10 @@ from gptproxy.wire.refusal import Refusal, error_body
 __all__ = [
     "DuplicateMember",
     "Edit",
+    "EventStreamReader",
     "NotAnObject",
     "Refusal",
+    "ServerSentEvent",
     "Span",
     "element_spans",
     "error_body",

@@ -9,7 +9,8 @@ skipped by possessive expressions and containers by counting brackets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import orjson
 from attrs import frozen
@@ -27,7 +28,14 @@ __all__ = [
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
-_BORING = re.compile(rb'[^"\[\]{}]*+')
+# A member up to its value's end; where the value is an array or an object, up to its start.
+_MEMBER = re.compile(
+    rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+'
+    rb'(?:("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,\]}\[{"]++)|(?=[\[{]))',
+    re.DOTALL,
+)
+# Whatever opens and closes nothing, strings included.
+_BORING = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 
 _OPENING = b"[{"
 _CLOSING = b"]}"
@@ -51,8 +59,7 @@ class DuplicateMember(ValueError):
         self.name = name
 
 
-@frozen
-class Span:
+class Span(NamedTuple):
     """
     A value's place: ``text[start:end]``.
 
@@ -88,14 +95,27 @@ def member_spans(text: bytes) -> dict[str, Span]:
     if text[position : position + 1] != b"{":
         raise NotAnObject("the body is not a JSON object")
     spans: dict[str, Span] = {}
-    for start, end in _items(text, position):
-        name_end = _end_of_value(text, start)
-        name: str = orjson.loads(text[start:name_end])
+    position = _skip_space(text, position + 1)
+    if text[position : position + 1] == b"}":
+        return spans
+    while True:
+        member = _MEMBER.match(text, position)
+        if member is None:
+            raise ValueError("not a valid JSON text")
+        raw_name = member.group(1)
+        name: str = orjson.loads(raw_name) if b"\\" in raw_name else raw_name[1:-1].decode()
         if name in spans:
             raise DuplicateMember(name)
-        value_start = _skip_space(text, _skip_space(text, name_end) + 1)
-        spans[name] = Span(value_start, end)
-    return spans
+        start, end = member.span(2)
+        if start < 0:
+            # An array or an object: its end is found by counting.
+            start = member.end()
+            end = _end_of_value(text, start)
+        spans[name] = Span(start, end)
+        position = _skip_space(text, end)
+        if text[position] != _COMMA:
+            return spans
+        position += 1
 
 
 def element_spans(text: bytes, array: Span) -> list[Span]:
@@ -106,7 +126,17 @@ def element_spans(text: bytes, array: Span) -> list[Span]:
     :param array: the place of an array in it, from :func:`member_spans`.
     :return: the places of its elements, in order.
     """
-    return [Span(start, end) for start, end in _items(text, array.start)]
+    spans: list[Span] = []
+    position = _skip_space(text, array.start + 1)
+    if text[position] in _CLOSING:
+        return spans
+    while True:
+        end = _end_of_value(text, position)
+        spans.append(Span(position, end))
+        position = _skip_space(text, end)
+        if text[position] != _COMMA:
+            return spans
+        position = _skip_space(text, position + 1)
 
 
 def splice(text: bytes, edits: Iterable[Edit]) -> bytes:
@@ -131,24 +161,6 @@ def splice(text: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join(pieces)
 
 
-def _items(text: bytes, opening: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of what stands between the commas of the container that opens at ``opening``."""
-    position = _skip_space(text, opening + 1)
-    if text[position] in _CLOSING:
-        return
-    in_object = text[opening] == _OPENING[1]
-    while True:
-        start = position
-        end = _end_of_value(text, start)
-        if in_object:
-            end = _end_of_value(text, _skip_space(text, _skip_space(text, end) + 1))
-        yield start, end
-        position = _skip_space(text, end)
-        if text[position] != _COMMA:
-            return
-        position = _skip_space(text, position + 1)
-
-
 def _end_of_value(text: bytes, start: int) -> int:
     """:return: the offset behind the value that starts at ``start``."""
     first = text[start]
@@ -162,8 +174,7 @@ def _end_of_value(text: bytes, start: int) -> int:
         position = _match_end(_BORING, text, position)
         byte = text[position]
         if byte == _QUOTE:
-            position = _match_end(_STRING, text, position)
-            continue
+            raise ValueError("not a valid JSON text")
         position += 1
         depth += 1 if byte in _OPENING else -1
         if depth == 0:

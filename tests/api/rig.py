@@ -22,6 +22,7 @@ from twisted.web.resource import Resource
 
 from gptproxy.access import Caller
 from gptproxy.api import Endpoint, Exchange, refusal_page
+from gptproxy.api.access_line import NAMESPACE
 from gptproxy.config import Secret, Settings, TLSSettings, UpstreamSettings, parse_azure_key
 from gptproxy.http import Response
 from gptproxy.http.flow import ReadSide
@@ -210,7 +211,7 @@ class LoggedTestCase(SynchronousTestCase):
 
     def access_lines(self) -> list[LogEvent]:
         """:return: those of the access log."""
-        return [event for event in self.events if "attempts={attempts}" in event["log_format"]]
+        return [event for event in self.events if event.get("log_namespace") == NAMESPACE]
 
     def access_line(self) -> LogEvent:
         """:return: the only one."""

@@ -10,6 +10,7 @@ from twisted.web.server import Site
 
 from gptproxy.api import Exchange, refusal_page
 from gptproxy.api.exchange import new_request_id
+from gptproxy.upstream import NoUpstreamAnswer
 from gptproxy.wire import Refusal
 from tests.api.rig import CANARY, Answering, LoggedTestCase, Upstream, Visitor, error_of, held
 from tests.http.memory import MemoryTransport
@@ -53,6 +54,16 @@ class HeldTests(ExchangeTestCase):
             (429, "primary", 3, len(body)),
         )
         self.assertEqual(line["request_id"].encode(), got.headers[b"x-gptproxy-request-id"])
+
+    def test_its_status_has_its_name(self) -> None:
+        """Those that HTTP has; twisted.web knows fewer. Another goes without one (RFC 9112 4)."""
+        for status, line in [(429, b"429 Too Many Requests"), (529, b"529 ")]:
+            answer = held(status, b"{}")
+            visitor = Visitor(
+                Answering(Clock(), lambda exchange, answer=answer: exchange.relay(answer, 60.0))
+            )
+            visitor.ask("GET", "/")
+            self.assertTrue(visitor.sent.startswith(b"HTTP/1.1 %b\r\n" % line), visitor.sent)
 
     def test_the_upstreams_request_id_is_not_ours(self) -> None:
         """Both go down; one that pretends to be ours does not."""
@@ -268,6 +279,22 @@ class WordingTests(LoggedTestCase):
         self.assertEqual((got.status, got.body), (200, b'{"a":1}'))
         self.assertEqual(got.headers[b"content-type"], b"application/json")
         self.assertEqual(got.headers[b"content-length"], b"7")
+
+    def test_a_refusal_behind_attempts(self) -> None:
+        """The access line tells who was asked last, and how many attempts there were."""
+
+        async def refuse(exchange: Exchange) -> None:
+            raise NoUpstreamAnswer(Refusal(502, "Nobody answers.", code="c"), "secondary", 4)
+
+        visitor = Visitor(Answering(Clock(), refuse))
+        visitor.ask("GET", "/")
+        got = visitor.answer()
+        self.assertEqual((got.status, error_of(got)["code"]), (502, "c"))
+        self.assertNotIn(b"x-gptproxy-upstream", got.headers)
+        line = self.access_line()
+        self.assertEqual(
+            (line["status"], line["upstream"], line["attempts"]), (502, "secondary", 4)
+        )
 
     def test_the_http_rooms_refusals(self) -> None:
         """Have the same form and an id of their own."""

@@ -172,6 +172,13 @@ def test_a_malformed_trailer_is_refused(trailer: bytes) -> None:
     assert outcome([b"0\r\n" + trailer], trailers=True) is None
 
 
+@pytest.mark.parametrize("trailer", [b"X: y\n\n", b"X: y\nZ", b"\n", b"X\0", b"X: y\rz"])
+def test_what_no_trailer_holds_is_refused_before_its_end_has_come(trailer: bytes) -> None:
+    """An upstream that ends its lines with LF alone would be waited for until the timeout."""
+    assert outcome([b"0\r\n" + trailer], trailers=True) is None
+    assert outcome(byte_by_byte(b"0\r\n" + trailer), trailers=True) is None
+
+
 def test_a_trailer_has_a_bound() -> None:
     line = b"X: " + b"a" * (MAX_TRAILER_BYTES - 7)
     fits = b"0\r\n" + line + b"\r\n\r\n"

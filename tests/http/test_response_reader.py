@@ -127,3 +127,13 @@ def test_a_heads_bound_counts_one_head() -> None:
     field = b"X: " + b"a" * (MAX_RESPONSE_HEAD_BYTES // 2) + b"\r\n\r\n"
     interim, final = b"HTTP/1.1 103 E\r\n" + field, b"HTTP/1.1 204 N\r\n" + field
     assert reader_of(interim * 3 + final).finished
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [b"HTTP/1.0 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nConnection: close\r\n\r\n"],
+)
+def test_an_interim_answer_that_would_end_its_connection_is_refused(interim: bytes) -> None:
+    """HTTP/1.0 has none (RFC 9110 15.2), and parsers disagree whether anything may follow one that says close."""
+    with pytest.raises(MalformedMessage):
+        ResponseReader(b"GET").receive(interim + b"HTTP/1.1 204 No Content\r\n\r\n")

@@ -90,7 +90,10 @@ class OptionsTests(SynchronousTestCase):
         for arguments, line in [
             (("--prot", "tcp:1"), "gptproxy: option --prot not recognized"),
             (("--port",), "gptproxy: option --port requires argument"),
-            (("extra",), "gptproxy: Wrong number of arguments."),
+            (
+                ("extra",),
+                "gptproxy: extra: unknown argument; each endpoint needs a --port of its own",
+            ),
         ]:
             with self.subTest(arguments):
                 self.assertEqual(self.lines(*arguments), [line])
@@ -149,7 +152,7 @@ class MakeServiceTests(SynchronousTestCase):
     def test_what_cannot_be_used(self) -> None:
         """One line on stderr, status 1: a port, a certificate."""
         for port, words in [
-            ("nonsense:1", "--port nonsense:1: not a usable Twisted endpoint"),
+            ("nonsense:1", "--port nonsense:1: not a usable Twisted endpoint such as ssl:443"),
             ("ssl:443", f"no configuration: tls.certificate: cannot read {self.folder}/cert.pem"),
         ]:
             with self.subTest(port):

@@ -13,8 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gptproxy.config import RetrySettings
 from gptproxy.http import Origin
-from gptproxy.upstream import Call, HeldAnswer, Sender, Target, UpstreamAnswer
-from gptproxy.wire import Refusal
+from gptproxy.upstream import Call, HeldAnswer, NoUpstreamAnswer, Sender, Target, UpstreamAnswer
 from tests.upstream.examples import PRIMARY, SECONDARY, a_call
 from tests.upstream.standins import Answer, ScriptedAgent, Step
 
@@ -67,9 +66,14 @@ class SenderCase(SynchronousTestCase):
         self.assertEqual(answer.attempts, len(self.agent.asked))
         return answer
 
-    def refused(self, sending: Deferred[UpstreamAnswer]) -> Refusal:
-        refusal = self.failureResultOf(sending, Refusal).value
-        assert isinstance(refusal, Refusal)
+    def refused(self, sending: Deferred[UpstreamAnswer]) -> NoUpstreamAnswer:
+        refusal = self.failureResultOf(sending, NoUpstreamAnswer).value
+        assert isinstance(refusal, NoUpstreamAnswer)
+        self.assertEqual(refusal.attempts, len(self.agent.asked))
+        last = self.hosts()[-1]
+        self.assertIn(
+            (refusal.upstream, True), [(u.name, last in u.url) for u in (PRIMARY, SECONDARY)]
+        )
         self.assertIn((b"x-should-retry", b"false"), refusal.headers)
         return refusal
 

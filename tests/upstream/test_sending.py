@@ -139,7 +139,7 @@ class SenderTests(SenderCase):
             self.clock.advance(61)
             return FirstByteTimeout()
 
-        agent = ScriptedAgent(late)
+        self.agent = agent = ScriptedAgent(late)
         sender = Sender(agent, self.clock, lambda: 1.0, RetrySettings())  # type: ignore[arg-type]  # its stand-in
         sending = Deferred.fromCoroutine(sender.send(a_call(), BOTH, own_key=False, request_id="r"))
         self.assertEqual(self.refused(sending).status, 504)

@@ -171,7 +171,9 @@ def test_edits_that_overlap_are_refused(edits: list[Edit]) -> None:
         splice(b"0123456789", edits)
 
 
-@pytest.mark.parametrize("text", [b'{"a"', b'{"a":', b'{"a":[', b'{"a":"x', b'{"a":}', b"{"])
+@pytest.mark.parametrize(
+    "text", [b'{"a"', b'{"a":', b'{"a":[', b'{"a":"x', b'{"a":}', b"{", b"{[]:1}", b"{{}:1}"]
+)
 def test_a_text_that_no_parser_has_read_before_is_no_endless_loop(text: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
         member_spans(text)

@@ -13,10 +13,12 @@ FLOOR_PYTHON ?= $(shell for python in $(PYTHON) python3.13 python3.12 python3.11
 PIP = -m pip install --quiet --disable-pip-version-check
 NEWEST = .venv/newest/bin/python
 FLOOR = .venv/floor/bin/python
+FUZZ = .venv/fuzz/bin/python
+FUZZ_SECONDS ?= 60
 SOURCES = $(shell find gptproxy twisted setup.py pyproject.toml README.md -name '__pycache__' -prune -o -type f ! -name 'dropin.cache' -print)
 CHECKOUT = PYTHONPATH="$(CURDIR)" PYTHONDONTWRITEBYTECODE=1
 
-.PHONY: run test bench lint types imports test-newest test-floor test-wheel clean
+.PHONY: run test bench fuzz lint types imports test-newest test-floor test-wheel clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.installed
@@ -29,9 +31,14 @@ endif
 test: lint types imports test-newest test-floor test-wheel
 	@echo "make test: all green"
 
-# Figures, never tests.
+# Figures, never tests; the relay's need nginx and wrk (Debian: apt install nginx-light wrk).
 bench: .venv/newest.installed
 	$(CHECKOUT) $(NEWEST) -m benchmarks.grammar
+	$(CHECKOUT) $(NEWEST) -m benchmarks.relay
+
+# Bounded, and no test: it is timed, and its inputs are new each time. Another bound: make fuzz FUZZ_SECONDS=600
+fuzz: .venv/fuzz.installed
+	$(CHECKOUT) $(FUZZ) -m fuzz --seconds "$(FUZZ_SECONDS)"
 
 lint: .venv/newest.installed
 	$(NEWEST) -m ruff check .
@@ -86,6 +93,14 @@ clean:
 .venv/floor.installed: setup.py constraints/floor.txt constraints/test.txt
 	$(call make-venv,floor,$(FLOOR_PYTHON))
 	$(FLOOR) $(PIP) -r constraints/floor.txt -r constraints/test.txt
+	@touch $@
+
+# Where atheris has no wheel, the runner says so and does without it.
+.venv/fuzz.installed: setup.py constraints/fuzz.txt constraints/test.txt
+	$(call make-venv,fuzz,$(PYTHON))
+	$(FUZZ) $(PIP) --upgrade --upgrade-strategy eager . -r constraints/test.txt
+	$(FUZZ) $(PIP) --upgrade --only-binary atheris -r constraints/fuzz.txt || echo "no atheris for $(PYTHON)" >&2
+	$(FUZZ) -m pip uninstall --quiet --yes gptproxy
 	@touch $@
 
 # $(call make-venv,NAME,PYTHON): says what is missing instead of a traceback.

@@ -268,8 +268,13 @@ HEAD_REASONS: dict[str, Callable[[bytes], object]] = {
     "a first line has three parts, with one space between them (RFC 9112 3 and 4)": (
         lambda data: re.match(rb"(?:\r\n)?[^ \t\r\n]+ [^ \t\r\n]+(?: [^ \t]|\r\n)", data) is None
     ),
+    "a status has three digits and starts at 100 (RFC 9112 4, RFC 9110 15)": (
+        lambda data: re.match(rb"HTTP/1\.[01] (?![1-9][0-9]{2}[ \r])", data)
+    ),
     "HTTP/1.0 and HTTP/1.1 are all there is": (
-        lambda data: re.match(rb"(?:\r\n)?(?:[^\r\n]* )?HTTP/1\.[01][ \r]", data) is None
+        lambda data: (
+            re.match(rb"(?:\r\n)?(?:HTTP/1\.[01] |(?!HTTP/)[^\r\n]* HTTP/1\.[01]\r)", data) is None
+        )
     ),
 }
 

@@ -230,9 +230,9 @@ def nginx_proxy(
 
 @contextmanager
 def gptproxy(
-    folder: Path, upstream: int, paced: int, certificates: Path | None
+    folder: Path, upstream: int, paced: int, certificates: Path | None, more: str = ""
 ) -> Iterator[Server]:
-    """The daemon, with everything on that a call passes."""
+    """The daemon, with everything on that a call passes, and whatever more its configuration shall say."""
     port = free_port()
     folder = folder / ("gptproxy-tls" if certificates else "gptproxy")
     folder.mkdir()
@@ -242,7 +242,7 @@ def gptproxy(
         if certificates
         else ""
     )
-    configuration.write_text(tls + _GPTPROXY.format(upstream=upstream, paced=paced))
+    configuration.write_text(tls + _GPTPROXY.format(upstream=upstream, paced=paced) + more)
     endpoint = f"{'ssl' if certificates else 'tcp'}:{port}:interface=127.0.0.1"
     arguments = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", f"--logfile={folder}/twistd.log"]
     arguments += ["gptproxy", "--config", str(configuration), "--port", endpoint]

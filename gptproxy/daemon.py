@@ -12,19 +12,31 @@ from functools import cache
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.ssl import CertificateOptions
+from twisted.logger import Logger
 
 from gptproxy.access import Authenticator, GitLab
 from gptproxy.access.user_tokens import UserTokens
 from gptproxy.access.verdicts import Digester, VerdictCache
 from gptproxy.api import Augmenter, ModelCall, Models, UnknownRoute, refusal_page, route_tree
-from gptproxy.config import ConfigurationError, Problem, Settings
-from gptproxy.http import Agent, ClientTimeouts, IReactor, OwnCalls, ServerTimeouts, Site
+from gptproxy.config import ConfigurationError, LimitSettings, Problem, Settings
+from gptproxy.http import (
+    Agent,
+    ClientTimeouts,
+    ConnectionLimit,
+    IReactor,
+    OwnCalls,
+    ServerTimeouts,
+    Site,
+    fitting_connections,
+)
 from gptproxy.listening import listening_service
 from gptproxy.tls import client_trust, server_certificate
 from gptproxy.upstream import ModelList, Sender
 from gptproxy.wire import Refusal
 
 __all__ = ["agent_for", "daemon", "own_calls"]
+
+_log = Logger()
 
 # Chance for waits, not for secrets.
 _chance = random.Random().random  # noqa: S311 - it spreads retries in time, nothing depends on it being unguessable
@@ -129,6 +141,7 @@ def daemon(
         ),
         header_limit_bytes=settings.limits.header_bytes,
         refusal_page=refusal_page,
+        connection_limit=_connection_limit(settings.limits, reactor),
     )
 
     @cache
@@ -140,6 +153,30 @@ def daemon(
             description, reactor, site, certificate, pid_file, foreground=foreground
         ).setServiceParent(service)
     return service
+
+
+def _connection_limit(limits: LimitSettings, reactor: IReactor) -> ConnectionLimit:
+    open_files = _open_files()
+    connections = fitting_connections(limits.connections, open_files)
+    if connections < limits.connections:
+        _log.warn(
+            "[limits] connections = {configured} does not fit: the process may have {open_files} files open "
+            "(ulimit -n, LimitNOFILE= in a systemd unit); {connections} clients may connect at a time",
+            configured=limits.connections,
+            open_files=open_files,
+            connections=connections,
+        )
+    return ConnectionLimit(reactor, connections, limits.connections_per_address)
+
+
+def _open_files() -> int | None:
+    """:return: how many the process may have open; None where that is not bounded."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
 
 
 def _authenticator(settings: Settings, calls: OwnCalls, reactor: IReactor) -> Authenticator:

@@ -199,6 +199,8 @@ SCHEMA: Section[Settings] = Section(
                 keys=(
                     Key("header_bytes", whole(1024, 16_777_216)),
                     Key("body_bytes", whole(1024, 2_147_483_647)),
+                    Key("connections", whole(1, 1_000_000)),
+                    Key("connections_per_address", whole(1, 1_000_000)),
                 ),
                 make=plain(LimitSettings),
             ),

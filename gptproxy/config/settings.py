@@ -205,14 +205,19 @@ class TimeoutSettings:
 @frozen
 class LimitSettings:
     """
-    ``[limits]``, all in bytes.
+    ``[limits]``: how large, in bytes, and how many.
 
     :param header_bytes: a request's line and headers together; more is answered 431.
     :param body_bytes: a JSON body; more is answered 413.
+    :param connections: of clients at a time; fewer where the process may not have twice as many files open.
+    :param connections_per_address: of them from one IPv4 address or IPv6 /64; loopback is exempt. Room for hundreds
+        behind one NAT, a tenth of the whole.
     """
 
     header_bytes: int = 65_536
     body_bytes: int = 67_108_864
+    connections: int = 10_000
+    connections_per_address: int = 1_000
 
 
 @frozen

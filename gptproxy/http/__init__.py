@@ -17,6 +17,7 @@ from gptproxy.http.answers import (
     whole_body,
 )
 from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverReceived
+from gptproxy.http.connection_limit import ConnectionLimit, fitting_connections
 from gptproxy.http.grammar import Fields, MalformedMessage, connection_options
 from gptproxy.http.immediate import ImmediateReactor, ImmediateTLSFactory
 from gptproxy.http.interfaces import IBodyReceiver, IReactor, IRenderedAtHeaders, IRequestBody
@@ -36,6 +37,7 @@ __all__ = [
     "BytesBody",
     "ClientTimeouts",
     "ConnectFailed",
+    "ConnectionLimit",
     "Fields",
     "FirstByteTimeout",
     "IBodyReceiver",
@@ -65,6 +67,7 @@ __all__ = [
     "collect_body",
     "connection_options",
     "fields_of",
+    "fitting_connections",
     "relay_body",
     "split_url",
     "when_lost",

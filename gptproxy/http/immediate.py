@@ -1,10 +1,10 @@
 """
 TCP transports that send at once what they can.
 
-May import Twisted; nothing of gptproxy. Twisted's own ``write`` only queues, and the data leaves in the reactor's next
-turn: two ``epoll_ctl`` and an ``epoll_wait`` more for every message, and on a busy core a wait behind all others. These
-transports call ``send`` right away when nothing is queued; what the kernel does not take is queued as ever. Errors are
-left to the queue, too, so that a connection is never lost from within a ``write``.
+May import Twisted, and of gptproxy the connections that are refused. Twisted's own ``write`` only queues, and the data
+leaves in the reactor's next turn: two ``epoll_ctl`` and an ``epoll_wait`` more for every message, and on a busy core a
+wait behind all others. These transports call ``send`` right away when nothing is queued; what the kernel does not take
+is queued as ever. Errors are left to the queue, too, so that a connection is never lost from within a ``write``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IConnector, IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IConnector, IListeningPort, IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from gptproxy.http.connection_limit import RefusedConnection
 
 __all__ = ["ImmediateReactor", "ImmediateTLSFactory"]
 
@@ -120,3 +122,11 @@ class ImmediateTLSFactory(TLSMemoryBIOFactory):
     """TLS whose writes are encrypted at once: Twisted's own waits a turn to put small ones together."""
 
     protocol = TLSMemoryBIOProtocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        :param addr: the client's.
+        :return: TLS around what is served; what refuses the connection as it is, so that no TLS is begun for it.
+        """
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return wrapped if isinstance(wrapped, RefusedConnection) else self.protocol(self, wrapped)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.resource import IResource
 
 from gptproxy.http.answer_writer import RefusalPage
 from gptproxy.http.channel import ServerChannel
+from gptproxy.http.connection_limit import ConnectionLimit, Place, RefusedConnection
 from gptproxy.http.request import Request
 
 __all__ = ["RefusalPage", "ServerTimeouts", "Site", "plain_refusal"]
@@ -44,6 +47,27 @@ def plain_refusal(status: int, reason: str) -> tuple[tuple[tuple[bytes, bytes], 
     return ((b"content-type", b"text/plain; charset=utf-8"),), reason.encode() + b"\n"
 
 
+class _CountedChannel(ServerChannel):
+    """
+    A channel that takes up a place as long as its connection lasts.
+
+    :param site: whose resources answer.
+    :param place: its own.
+    """
+
+    def __init__(self, site: Site, place: Place) -> None:
+        super().__init__(site)
+        self._place = place
+
+    def connectionMade(self) -> None:
+        self._place.take()
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._place.leave()
+        super().connectionLost(reason)
+
+
 class Site(server.Site):
     """
     A Twisted Site whose connections are :class:`~gptproxy.http.channel.ServerChannel`.
@@ -55,6 +79,7 @@ class Site(server.Site):
     :param body_limit_bytes: bound for resources that want their body complete; those rendered at the headers set
         their own.
     :param refusal_page: how refusals of the room's own are worded.
+    :param connection_limit: how many clients may be connected.
     """
 
     requestFactory = Request  # type: ignore[assignment]  # it takes our channel, Twisted's takes Twisted's
@@ -69,6 +94,7 @@ class Site(server.Site):
         header_limit_bytes: int = 65_536,
         body_limit_bytes: int = 1_048_576,
         refusal_page: RefusalPage = plain_refusal,
+        connection_limit: ConnectionLimit | None = None,
     ) -> None:
         super().__init__(resource, reactor=clock)
         self.clock = clock
@@ -76,12 +102,14 @@ class Site(server.Site):
         self.header_limit_bytes = header_limit_bytes
         self.body_limit_bytes = body_limit_bytes
         self.refusal_page = refusal_page
+        self.connection_limit = connection_limit or ConnectionLimit(clock)
 
     def startFactory(self) -> None:
         """Nothing: the access line is written where the call is known, not here."""
 
     def stopFactory(self) -> None:
-        """Nothing was started."""
+        """Nobody listens any more, and nobody will be refused."""
+        self.connection_limit.stop()
 
     def log(self, request: http.Request) -> None:
         """
@@ -97,9 +125,11 @@ class Site(server.Site):
     # mypy: Twisted types this as the proxy in front of its own two channels, which is what is replaced here.
     def buildProtocol(  # type: ignore[override]  # see above
         self, addr: IAddress | None
-    ) -> ServerChannel:
+    ) -> ServerChannel | RefusedConnection:
         """
         :param addr: the client's.
-        :return: a channel for it.
+        :return: a channel for it. Where there is no place it is a protocol all the same: factories that wrap this one,
+            Twisted's for TLS and for PROXY among them, cannot do with None.
         """
-        return ServerChannel(self)
+        place = self.connection_limit.place(addr)
+        return RefusedConnection() if place is None else _CountedChannel(self, place)

@@ -76,7 +76,12 @@ def test_everything_written() -> None:
             "first_byte_seconds": 5,
             "stream_idle_seconds": 6,
         },
-        "limits": {"header_bytes": 2048, "body_bytes": 4096},
+        "limits": {
+            "header_bytes": 2048,
+            "body_bytes": 4096,
+            "connections": 5,
+            "connections_per_address": 6,
+        },
     }
     assert settings(document) == Settings(
         source="gptproxy.toml",
@@ -107,7 +112,7 @@ def test_everything_written() -> None:
         access=AccessSettings(pure_proxy=True),
         retry=RetrySettings(1, 1.0, 2.0, 3.0),
         timeouts=TimeoutSettings(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
-        limits=LimitSettings(2048, 4096),
+        limits=LimitSettings(2048, 4096, 5, 6),
         unknown_model="first",
     )
 

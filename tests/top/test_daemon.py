@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from unittest import mock
+
 import orjson
 from twisted.application.service import IService
 from twisted.internet.address import IPv4Address
@@ -11,6 +14,7 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
 )
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -194,6 +198,38 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual(site.header_limit_bytes, 4096)
         self.assertEqual((site.timeouts.header, site.timeouts.keep_alive_idle), (7, 8))
         self.stop(service)
+
+    def limited(self, open_files: int, **limits: int) -> tuple[tuple[int, int], list[str]]:
+        """:return: the site's bounds on connections, and what the log says of them."""
+        with (
+            mock.patch("resource.getrlimit", return_value=(open_files, -1)),
+            capturedLogs() as events,
+        ):
+            service = self.start(self.settings(limits=limits))
+        (_, site, _, _) = self.reactor.tcpServers[-1]
+        assert isinstance(site, Site)
+        self.stop(service)
+        told = [formatEvent(event) for event in events]
+        found = site.connection_limit
+        return (found.connections, found.per_address), [t for t in told if "[limits]" in t]
+
+    def test_connections_that_fit(self) -> None:
+        """Are the operator's or the default, and nothing is said of them."""
+        self.assertEqual(self.limited(20_001), ((10_000, 1_000), []))
+        self.assertEqual(
+            self.limited(100, connections=49, connections_per_address=7), ((49, 7), [])
+        )
+        unbounded = resource.RLIM_INFINITY
+        self.assertEqual(self.limited(unbounded, connections=1_000_000)[0], (1_000_000, 1_000))
+
+    def test_connections_that_do_not_fit(self) -> None:
+        """Stay below half of the files that may be open; one line says so."""
+        bounds, told = self.limited(1024)
+        self.assertEqual(bounds, (511, 1_000))
+        (line,) = told
+        self.assertIn("connections = 10000 does not fit", line)
+        self.assertIn("1024 files", line)
+        self.assertIn("511 clients", line)
 
     def test_several_ports(self) -> None:
         """All are listened on; the certificate is loaded where one wants it."""

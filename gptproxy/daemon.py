@@ -156,7 +156,8 @@ def daemon(
 
 
 def _connection_limit(limits: LimitSettings, reactor: IReactor) -> ConnectionLimit:
-    open_files = _open_files()
+    # A client's connection and an upstream's for each, and some.
+    open_files = _open_files(2 * limits.connections + 2)
     connections = fitting_connections(limits.connections, open_files)
     if connections < limits.connections:
         _log.warn(
@@ -169,14 +170,23 @@ def _connection_limit(limits: LimitSettings, reactor: IReactor) -> ConnectionLim
     return ConnectionLimit(reactor, connections, limits.connections_per_address)
 
 
-def _open_files() -> int | None:
-    """:return: how many the process may have open; None where that is not bounded."""
+def _open_files(wanted: int) -> int | None:
+    """
+    Raise the process's soft limit, which is 1,024 on most machines, as far as it is wanted and the hard one lets it.
+
+    :return: how many files may be open then; None where that is not bounded.
+    """
     try:
         import resource
     except ImportError:  # not POSIX
         return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else soft
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return None
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if raised > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    return max(soft, raised)
 
 
 def _authenticator(settings: Settings, calls: OwnCalls, reactor: IReactor) -> Authenticator:

@@ -199,10 +199,14 @@ class DaemonTests(SynchronousTestCase):
         self.assertEqual((site.timeouts.header, site.timeouts.keep_alive_idle), (7, 8))
         self.stop(service)
 
-    def limited(self, open_files: int, **limits: int) -> tuple[tuple[int, int], list[str]]:
+    def limited(
+        self, open_files: int, *, hard: int | None = None, **limits: int
+    ) -> tuple[tuple[int, int], list[str]]:
         """:return: the site's bounds on connections, and what the log says of them."""
+        pair = (open_files, open_files if hard is None else hard)
         with (
-            mock.patch("resource.getrlimit", return_value=(open_files, -1)),
+            mock.patch("resource.getrlimit", return_value=pair),
+            mock.patch("resource.setrlimit") as self.setrlimit,
             capturedLogs() as events,
         ):
             service = self.start(self.settings(limits=limits))
@@ -215,12 +219,24 @@ class DaemonTests(SynchronousTestCase):
 
     def test_connections_that_fit(self) -> None:
         """Are the operator's or the default, and nothing is said of them."""
-        self.assertEqual(self.limited(20_001), ((10_000, 1_000), []))
+        self.assertEqual(self.limited(20_002), ((10_000, 1_000), []))
+        self.setrlimit.assert_not_called()
         self.assertEqual(
             self.limited(100, connections=49, connections_per_address=7), ((49, 7), [])
         )
         unbounded = resource.RLIM_INFINITY
         self.assertEqual(self.limited(unbounded, connections=1_000_000)[0], (1_000_000, 1_000))
+
+    def test_a_soft_limit(self) -> None:
+        """Is raised as far as is wanted and the hard one lets it."""
+        for hard, raised, connections in [
+            (resource.RLIM_INFINITY, 20_002, 10_000),
+            (65_536, 20_002, 10_000),
+            (4096, 4096, 2047),
+        ]:
+            with self.subTest(hard):
+                self.assertEqual(self.limited(1024, hard=hard)[0], (connections, 1_000))
+                self.setrlimit.assert_called_once_with(resource.RLIMIT_NOFILE, (raised, hard))
 
     def test_connections_that_do_not_fit(self) -> None:
         """Stay below half of the files that may be open; one line says so."""

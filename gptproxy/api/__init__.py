@@ -12,6 +12,7 @@ from gptproxy.api.json_call import JSONCall, read_json_call
 from gptproxy.api.model_call import Augmenter, ModelCall
 from gptproxy.api.models import Models
 from gptproxy.api.root import route_tree
+from gptproxy.api.turns import Turns
 
 __all__ = [
     "Augmenter",
@@ -20,6 +21,7 @@ __all__ = [
     "JSONCall",
     "ModelCall",
     "Models",
+    "Turns",
     "UnknownRoute",
     "read_json_call",
     "refusal_page",

@@ -14,6 +14,7 @@ from gptproxy.access import Authenticator, Caller
 from gptproxy.api.endpoint import Endpoint, known_caller
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
+from gptproxy.api.turns import Turns
 from gptproxy.config import Settings
 from gptproxy.http import whole_body
 from gptproxy.upstream import Call, Sender, Target, own_upstream, targets_for
@@ -25,10 +26,11 @@ __all__ = ["Augmenter", "ModelCall"]
 class Augmenter(Protocol):
     """Puts the organisation's documents into a call."""
 
-    async def augmented(self, call: JSONCall, exchange: Exchange) -> JSONCall:
+    async def augmented(self, call: JSONCall, exchange: Exchange, turns: Turns) -> JSONCall:
         """
         :param call: what the caller asks.
         :param exchange: learns what was added.
+        :param turns: in which a large body is looked through.
         :return: the call as it goes up.
         """
         ...  # pragma: no cover - a protocol's method has no body to run
@@ -39,7 +41,7 @@ class ModelCall(Endpoint):
     One such route.
 
     :param route: OpenAI's path.
-    :param clock: for durations.
+    :param clock: for durations, and the turns in which large bodies are read.
     :param settings: upstreams and bounds.
     :param authenticator: judges the credential.
     :param sender: carries the call out.
@@ -64,6 +66,7 @@ class ModelCall(Endpoint):
         self._sender = sender
         self._augmenter = augmenter
         self._repeatable = repeatable
+        self._turns = Turns(clock)
 
     async def answer(self, exchange: Exchange) -> None:
         """
@@ -77,11 +80,11 @@ class ModelCall(Endpoint):
                 415, "Compressed request bodies are not accepted: send the JSON as it is."
             )
         body = await whole_body(exchange.request, self._settings.limits.body_bytes)
-        call = read_json_call(body)
+        call = await read_json_call(body, self._turns)
         exchange.model = _loggable(call.model)
         targets = self._targets(caller, call.model)
         if self._augmenter is not None and caller.azure_key is None:
-            call = await self._augmenter.augmented(call, exchange)
+            call = await self._augmenter.augmented(call, exchange, self._turns)
         answer = await self._sender.send(
             Call(
                 self.route,

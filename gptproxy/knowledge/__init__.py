@@ -14,7 +14,14 @@ sends nothing itself: whoever makes it hands in the embedding call, whose answer
 reads.
 """
 
-from gptproxy.knowledge.augmentation import Augmented, OperatorTexts, augment, operator_texts
+from gptproxy.knowledge.augmentation import (
+    Augmented,
+    ChatPlaces,
+    OperatorTexts,
+    augment,
+    is_operators,
+    operator_texts,
+)
 from gptproxy.knowledge.embeddings import read_embeddings
 from gptproxy.knowledge.errors import (
     KnowledgeError,
@@ -34,6 +41,7 @@ from gptproxy.knowledge.topics import matching_topic, question_of
 __all__ = [
     "Augmented",
     "BoundedThreads",
+    "ChatPlaces",
     "Document",
     "Embed",
     "Excerpt",
@@ -54,6 +62,7 @@ __all__ = [
     "cut",
     "estimated_tokens",
     "feed",
+    "is_operators",
     "matching_topic",
     "operator_texts",
     "question_of",

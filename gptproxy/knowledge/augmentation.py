@@ -21,9 +21,17 @@ from gptproxy.config.settings import TopicSettings
 from gptproxy.knowledge.passages import Passage
 from gptproxy.knowledge.quotation import NOTICE, quoted
 from gptproxy.knowledge.tokens import token_bound
-from gptproxy.wire import Edit, element_spans, member_spans, splice
+from gptproxy.wire import Edit, Span, element_spans, member_spans, splice
 
-__all__ = ["Augmented", "OperatorTexts", "augment", "operator_role", "operator_texts"]
+__all__ = [
+    "Augmented",
+    "ChatPlaces",
+    "OperatorTexts",
+    "augment",
+    "is_operators",
+    "operator_role",
+    "operator_texts",
+]
 
 _OPERATOR_ROLES = ("system", "developer")
 
@@ -62,8 +70,26 @@ class Augmented:
     omitted: tuple[str, ...]
 
 
+@frozen
+class ChatPlaces:
+    """
+    Where a chat's messages stand in its body.
+
+    :param array: the array.
+    :param elements: the messages, as many as there are in the sequence that was read.
+    """
+
+    array: Span
+    elements: Sequence[Span]
+
+
 def augment(
-    body: bytes, messages: object, topic: TopicSettings, passages: Sequence[Passage], model: str
+    body: bytes,
+    messages: object,
+    topic: TopicSettings,
+    passages: Sequence[Passage],
+    model: str,
+    places: ChatPlaces | None = None,
 ) -> Augmented:
     """
     Put a topic's prompt, preamble and passages into a chat completion.
@@ -75,6 +101,8 @@ def augment(
     :param passages: what was found, in any order; the best scores go first.
     :param model: the model's OpenAI name, which decides the role where the chat has no message of
         the operator's.
+    :param places: where ``messages`` stands, if that is known: of a large chat only the messages
+        that lead, one behind them, and the last are given. Otherwise it is found here.
     :return: the new body and what is in it.
     :raise gptproxy.wire.NotAnObject: the body is no object.
     :raise gptproxy.wire.DuplicateMember: a name occurs twice at its top level.
@@ -84,15 +112,17 @@ def augment(
         return Augmented(body, (), chosen.omitted)
     role = operator_role(messages, model)
     inserted = b",".join(orjson.dumps({"role": role, "content": text}) for text in chosen.texts)
-    array = member_spans(body)["messages"]
-    elements = element_spans(body, array)
+    if places is None:
+        array = member_spans(body)["messages"]
+        places = ChatPlaces(array, element_spans(body, array))
+    elements = places.elements
     leading = _leading(messages)
     if leading:
         place, inserted = elements[leading - 1].end, b"," + inserted
     elif elements:
         place, inserted = elements[0].start, inserted + b","
     else:
-        place = array.start + 1
+        place = places.array.start + 1
     return Augmented(splice(body, [Edit(place, place, inserted)]), chosen.used, chosen.omitted)
 
 
@@ -155,10 +185,18 @@ def operator_role(messages: Sequence[object], model: str) -> str:
     return "developer" if _DEVELOPER_MODELS.match(model) else "system"
 
 
+def is_operators(message: object) -> bool:
+    """
+    :param message: one parsed message, of any shape.
+    :return: whether it is a system or developer message.
+    """
+    return _operator_role_of(message) is not None
+
+
 def _leading(messages: Sequence[object]) -> int:
     """:return: how many messages of the operator's role the chat begins with."""
     for count, message in enumerate(messages):
-        if _operator_role_of(message) is None:
+        if not is_operators(message):
             return count
     return len(messages)
 

@@ -27,8 +27,8 @@ def matching_topic(topics: Iterable[TopicSettings], messages: object) -> TopicSe
 
     :param topics: in the order of the configuration.
     :param messages: the parsed ``messages`` of a chat completion, of any shape. Time is linear in
-        the text of two of them (about 2 ms per MB of ASCII, 10 ms of other text), so a huge body
-        belongs into a thread.
+        the text of two of them (about 2 ms per MB of ASCII, 10 ms of other text), so huge messages
+        are not to be given.
     :return: the first topic one of whose words occurs, in any case, in the text of the first or the
         last message.
     """

@@ -16,12 +16,17 @@ from gptproxy.wire.json_members import (
     member_spans,
     splice,
 )
+from gptproxy.wire.json_scan import BrokenJSON
+from gptproxy.wire.json_slices import ElementScan, MemberScan
 from gptproxy.wire.refusal import Refusal, error_body
 
 __all__ = [
+    "BrokenJSON",
     "DuplicateMember",
     "Edit",
+    "ElementScan",
     "EventStreamReader",
+    "MemberScan",
     "NotAnObject",
     "Refusal",
     "ServerSentEvent",

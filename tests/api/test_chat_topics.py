@@ -6,7 +6,6 @@ import inspect
 
 import orjson
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
 
 from gptproxy.api import ModelCall
 from gptproxy.api.chat_topics import ChatTopics
@@ -21,6 +20,7 @@ from gptproxy.knowledge import (
 )
 from gptproxy.upstream import NoEmbeddings
 from tests.api.rig import CANARY, SETTINGS, Access, LoggedTestCase, Sending, Visitor, chat, error_of
+from tests.api.turning import TurningClock
 
 TOPIC = TopicSettings(words=("canary",), documents="birds", prompt="Be brief.")
 
@@ -69,8 +69,9 @@ class ChatTopicsTests(LoggedTestCase):
     ):
         self.sending, self.finding = Sending(), Finding(found)
         topics = ChatTopics((topic,), self.finding)
+        self.clock = TurningClock()
         endpoint = ModelCall(
-            "/chat/completions", Clock(), SETTINGS, Access(), self.sending, augmenter=topics
+            "/chat/completions", self.clock, SETTINGS, Access(), self.sending, augmenter=topics
         )
         self.visitor = Visitor(endpoint)
         self.visitor.ask("POST", "/", body or chat(n=1))
@@ -102,6 +103,72 @@ class ChatTopicsTests(LoggedTestCase):
             body=b'{"messages":[{"role":"user","content":"canary"}], "model" : "gpt-4"}',
         )
         self.assertEqual(len(self.sent()["messages"]), 3)
+
+    def large(self, messages: list[object]) -> list[object]:
+        """:return: the messages that went up in a large chat with these, which are all among them."""
+        body = b'{"messages":%b,"model":"gpt-4"}' % orjson.dumps(messages)
+        self.chat(succeed((passage(1),)), body=body)
+        while not self.sending.calls:
+            self.clock.turn()
+        content = self.sent()
+        rest = [m for m in content["messages"] if m in messages]
+        self.assertEqual(rest, messages)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        return content["messages"]
+
+    def test_large_chats(self) -> None:
+        """Get their documents behind the leading messages of the operator's."""
+        system, developer = [{"role": r, "content": "s"} for r in ("system", "developer")]
+        image = {"role": "user", "content": "x" * 300_000}
+        small = {"role": "user", "content": "hello"}
+        asks = {"role": "user", "content": CANARY}
+        for messages, place, role in [
+            ([image, asks], 0, "system"),
+            ([asks, image], 0, "system"),
+            ([system, image, small, asks], 1, "system"),
+            ([developer, system, small, image, asks], 2, "developer"),
+            ([system] * 300 + [image, asks], 256, "system"),
+            ([{**system, "content": CANARY}] + [system] * 9_000, 256, "system"),
+        ]:
+            with self.subTest(place=place):
+                got = self.large(messages)
+                self.assertEqual(len(got), len(messages) + 2)
+                self.assertEqual([m["role"] for m in got[place : place + 2]], [role] * 2)
+                self.assertEqual(got[place]["content"][:9], "Be brief.")
+                self.assertEqual(self.visitor.answer().headers[b"x-gptproxy-passages"], b"1")
+
+    def test_large_chats_about_nothing(self) -> None:
+        """Go up byte for byte: what is large itself is not looked at, nor what is no list of messages."""
+        large = "canary" * 60_000
+        for messages in (
+            [{"role": "user", "content": large}],
+            [{"role": "user", "content": "hello"}] * 10_000,
+            [1e5, large, 2],
+            [0] * 150_000,
+            [],
+            {"canary": large},
+            large,
+        ):
+            body = orjson.dumps({"model": "gpt-4", "messages": messages, "user": "x" * 300_000})
+            for text in (
+                body,
+                body.replace(b"100000.0", b"1e999"),
+                b'{"model":"gpt-4"}' + b" " * 300_000,
+            ):
+                self.chat(succeed((passage(1),)), body=text)
+                while not self.sending.calls:
+                    self.clock.turn()
+                self.assertEqual(self.sending.calls[0][0].body, text)
+                self.assertEqual(self.finding.asked, [])
+
+    def test_a_caller_who_leaves_a_large_chat(self) -> None:
+        """Has it looked through no further."""
+        self.chat(succeed(()), body=chat(user="x" * 100, more=[0] * 300_000))
+        self.clock.turn(3)
+        self.visitor.leave()
+        self.clock.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.access_line()["status"], 499)
 
     def test_nothing_found(self) -> None:
         """The operator's prompt goes in alone."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from gptproxy.access import Caller
-from gptproxy.api import Exchange, JSONCall, ModelCall, Models, UnknownRoute
+from gptproxy.api import Exchange, JSONCall, ModelCall, Models, Turns, UnknownRoute
 from gptproxy.upstream import Model, UpstreamAnswer
 from gptproxy.wire import Refusal, member_spans
 from tests.api.rig import (
@@ -26,6 +26,7 @@ from tests.api.rig import (
     error_of,
     small,
 )
+from tests.api.turning import TurningClock
 
 
 class Augmenting:
@@ -35,7 +36,7 @@ class Augmenting:
         self.calls: list[JSONCall] = []
         self._waiting = waiting
 
-    async def augmented(self, call: JSONCall, exchange: Exchange) -> JSONCall:
+    async def augmented(self, call: JSONCall, exchange: Exchange, turns: Turns) -> JSONCall:
         self.calls.append(call)
         if self._waiting is not None:
             await self._waiting
@@ -54,8 +55,9 @@ class ModelCallTestCase(LoggedTestCase):
         **options: object,
     ) -> Visitor:
         self.access, self.sending = access or Access(), sending or Sending()
+        self.clock = TurningClock()
         endpoint = ModelCall(
-            "/chat/completions", Clock(), settings, self.access, self.sending, **options
+            "/chat/completions", self.clock, settings, self.access, self.sending, **options
         )
         return Visitor(endpoint)
 
@@ -200,6 +202,26 @@ class ModelCallTests(ModelCallTestCase):
         self.assertEqual((got.status, error_of(got)["type"]), (502, "server_error"))
         self.assertEqual([e["cause"] for e in self.events if "cause" in e], ["refused"])
 
+    def test_a_large_body(self) -> None:
+        """Is passed through in turns, and goes up as it came."""
+        body = chat(user="x" * 1_000_000)
+        visitor = self.ask(self.visitor(), body)
+        turns = 0
+        while not self.sending.calls:
+            self.clock.turn()
+            turns += 1
+        self.assertGreater(turns, 10)
+        ((call, _, _, _),) = self.sending.calls
+        self.assertEqual((call.body, call.model), (body, "gpt-4"))
+        self.assertEqual(visitor.answer().status, 200)
+
+    def test_a_large_body_that_is_broken(self) -> None:
+        """Is a 400 with the place."""
+        visitor = self.ask(self.visitor(), chat(user="x" * 1_000_000)[:-1])
+        self.clock.turn(30)
+        got = visitor.answer()
+        self.assertEqual((got.status, error_of(got)["code"]), (400, "invalid_json"))
+
 
 class LeavingTests(ModelCallTestCase):
     """A caller who leaves takes the call along, in every phase."""
@@ -207,6 +229,16 @@ class LeavingTests(ModelCallTestCase):
     def test_while_the_token_is_verified(self) -> None:
         """GitLab's answer is not waited for."""
         self.check(self.visitor(Access(self.waiting())))
+
+    def test_while_a_large_body_is_read(self) -> None:
+        """It is read no further."""
+        visitor = self.ask(self.visitor(), chat(user="x" * 1_000_000))
+        self.clock.turn(3)
+        visitor.leave()
+        self.clock.turn(3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.access_line()["status"], 499)
+        self.assertEqual(self.failures(), [])
 
     def test_while_documents_are_found(self) -> None:
         """Nor is the search's."""

@@ -8,6 +8,7 @@ answer that was broken off must not get its last chunk after all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -23,8 +24,14 @@ RefusalPage = Callable[[int, str], tuple[tuple[tuple[bytes, bytes], ...], bytes]
 """(status, reason) to (headers, body): how the site words what the HTTP room itself refuses."""
 
 
-_date_second = -1
-_date_text = b""
+@lru_cache(maxsize=1)
+def _http_date(second: int) -> bytes:
+    """
+    :param second: since the epoch.
+    :return: it in HTTP's form (RFC 9110 6.6.1); written once, however many answers a second has.
+    """
+    date: bytes = datetimeToString(second)
+    return date
 
 
 class AnswerWriter:
@@ -105,7 +112,8 @@ class AnswerWriter:
         :param close: say that the connection ends with this answer.
         :param body: as much of it as there is.
         """
-        lines = [b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, reason, self._date())]
+        date = _http_date(int(self._clock.seconds()))
+        lines = [b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, reason, date)]
         lines += [b"%b: %b\r\n" % field for field in fields]
         if length is not None:
             lines.append(b"content-length: %d\r\n" % length)
@@ -114,14 +122,6 @@ class AnswerWriter:
         lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
         lines.append(body)
         self.write(b"".join(lines))
-
-    def _date(self) -> bytes:
-        """:return: the time in HTTP's form (RFC 9110 6.6.1), written once for each second."""
-        global _date_second, _date_text
-        second = int(self._clock.seconds())
-        if second != _date_second:
-            _date_second, _date_text = second, datetimeToString()
-        return _date_text
 
     def write(self, data: bytes) -> None:
         """
@@ -148,14 +148,15 @@ class AnswerWriter:
         :param body: the page.
         :param head_only: the request was HEAD.
         """
-        self.write_head(
-            b"%d" % status,
+        self.write_lean(
+            status,
             HTTPStatus(status).phrase.encode(),
-            (*fields, (b"date", datetimeToString()), (b"content-length", b"%d" % len(body))),
+            fields,
+            len(body),
+            chunked=False,
             close=True,
+            body=b"" if head_only else body,
         )
-        if not head_only:
-            self.write(body)
 
     def close(self) -> None:
         """Send what is written, then end. To be called once, or :meth:`abort` instead."""

@@ -2,18 +2,19 @@
 What the operator wrote becomes frozen, checked settings.
 
 ``load_settings`` finds the configuration (:mod:`~gptproxy.config.load`): a TOML or JSON file by one
-schema (:mod:`~gptproxy.config.schema` and :mod:`~gptproxy.config.upstreams`, made of
-:mod:`~gptproxy.config.fields`, :mod:`~gptproxy.config.checks`,
+schema (:mod:`~gptproxy.config.schema`, put together from one module for each group of tables, which
+are made of :mod:`~gptproxy.config.fields`, :mod:`~gptproxy.config.checks`,
 :mod:`~gptproxy.config.addresses` and :mod:`~gptproxy.config.secrets`), or one of Haigpt's forms,
 which :mod:`~gptproxy.config.seeds` translates. What cannot be used is a ``ConfigurationError`` with
-a line for every problem; what can be used is a ``Settings`` (:mod:`~gptproxy.config.settings`), and
-nobody downstream checks it again.
+a line for every problem; what can be used is a ``Settings`` (:mod:`~gptproxy.config.settings`, again
+of one module for each group), and nobody downstream checks it again.
 ``parse_azure_key`` (:mod:`~gptproxy.config.azure_key`) reads Haigpt's bearer for the pure proxy.
 Nothing here imports Twisted or another room.
 """
 
 from __future__ import annotations
 
+from gptproxy.config.access_settings import AccessSettings, GitLabSettings, UserTokenSettings
 from gptproxy.config.azure_key import (
     DEFAULT_API_VERSION,
     AzureKey,
@@ -21,23 +22,13 @@ from gptproxy.config.azure_key import (
     parse_azure_key,
 )
 from gptproxy.config.errors import ConfigurationError, Problem
+from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
 from gptproxy.config.load import DEFAULT_PATH, load_settings
+from gptproxy.config.operation_settings import LimitSettings, TimeoutSettings, TLSSettings
 from gptproxy.config.schema import settings_from
-from gptproxy.config.settings import (
-    AccessSettings,
-    GitLabSettings,
-    KnowledgeSettings,
-    LimitSettings,
-    RetrySettings,
-    Secret,
-    Settings,
-    TimeoutSettings,
-    TLSSettings,
-    TopicSettings,
-    UpstreamKind,
-    UpstreamSettings,
-    UserTokenSettings,
-)
+from gptproxy.config.secret import Secret
+from gptproxy.config.settings import Settings
+from gptproxy.config.upstream_settings import RetrySettings, UpstreamKind, UpstreamSettings
 
 __all__ = [
     "DEFAULT_API_VERSION",

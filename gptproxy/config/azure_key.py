@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 from attrs import frozen
 
-from gptproxy.config.settings import Secret
+from gptproxy.config.secret import Secret
 
 __all__ = [
     "API_VERSION",

@@ -17,15 +17,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from gptproxy.config.access_settings import AccessSettings
 from gptproxy.config.errors import ConfigurationError, Problem
-from gptproxy.config.schema import settings_from, tls_beside
+from gptproxy.config.operation_schema import tls_beside
+from gptproxy.config.schema import settings_from
 from gptproxy.config.seeds import (
     ENVIRONMENT_VARIABLES,
     is_haigpt,
     settings_from_environment,
     settings_from_haigpt,
 )
-from gptproxy.config.settings import AccessSettings, Settings
+from gptproxy.config.settings import Settings
 
 __all__ = ["DEFAULT_PATH", "LONGEST_FILE", "load_settings"]
 

@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from gptproxy.config.checks import file_path, matching
 from gptproxy.config.fields import Key, Place, Refused, Section, Table, kind_of
-from gptproxy.config.settings import Secret
+from gptproxy.config.secret import Secret
 
 __all__ = ["LONGEST_KEY", "LONGEST_TOKEN", "checked_secret", "secret"]
 

@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gptproxy.config.access_schema import user_token_list
+from gptproxy.config.access_settings import UserTokenSettings
 from gptproxy.config.azure_key import MalformedAzureKey, parse_azure_key
 from gptproxy.config.checks import free_text
 from gptproxy.config.fields import Check, Key, Place, Refused, Section, Table
-from gptproxy.config.schema import plain, settings_from, tls_beside, user_token_list
+from gptproxy.config.making import plain
+from gptproxy.config.operation_schema import tls_beside
+from gptproxy.config.schema import settings_from
 from gptproxy.config.secrets import LONGEST_KEY, checked_secret
-from gptproxy.config.settings import Settings, UpstreamSettings, UserTokenSettings
+from gptproxy.config.settings import Settings
+from gptproxy.config.upstream_settings import UpstreamSettings
 from gptproxy.config.upstreams import (
     api_key,
     api_version,

@@ -14,7 +14,7 @@ from gptproxy.config.azure_key import API_VERSION, DEPLOYMENT, RESOURCE, azure_u
 from gptproxy.config.checks import choice, matching, model_names
 from gptproxy.config.fields import Key, Place, Refused, Section, Table
 from gptproxy.config.secrets import LONGEST_KEY, secret
-from gptproxy.config.settings import UpstreamSettings
+from gptproxy.config.upstream_settings import UpstreamSettings
 
 __all__ = [
     "OPENAI_URL",

@@ -9,7 +9,7 @@ the daemon's one way in. Answering: prompt, preamble and passages, quoted so tha
 pass for anything else (``quotation``), are spliced into the chat within a bound of tokens
 (``augmentation``, ``tokens``).
 
-What blocks runs in a bounded pool of threads (``threads``), and what decides is pure. The room
+What blocks runs in a bounded pool of threads (``gptproxy.threads``), and what decides is pure. The room
 sends nothing itself: whoever makes it hands in the embedding call, whose answer ``embeddings``
 reads.
 """
@@ -34,9 +34,9 @@ from gptproxy.knowledge.passages import Excerpt, Passage, cut
 from gptproxy.knowledge.retrieval import Embed, Knowledge
 from gptproxy.knowledge.sources import Skipped
 from gptproxy.knowledge.store import Document, KnowledgeStore
-from gptproxy.knowledge.threads import BoundedThreads, Threads, TooBusy
 from gptproxy.knowledge.tokens import estimated_tokens, token_bound
 from gptproxy.knowledge.topics import matching_topic, question_of
+from gptproxy.threads import BoundedThreads, Threads, TooBusy
 
 __all__ = [
     "Augmented",

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import orjson
 from attrs import frozen
 
-from gptproxy.config.settings import TopicSettings
+from gptproxy.config.knowledge_settings import TopicSettings
 from gptproxy.knowledge.passages import Passage
 from gptproxy.knowledge.quotation import NOTICE, quoted
 from gptproxy.knowledge.tokens import token_bound

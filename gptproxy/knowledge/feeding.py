@@ -33,8 +33,8 @@ from gptproxy.knowledge.sources import (
     read_text,
 )
 from gptproxy.knowledge.store import Document, KnowledgeStore
-from gptproxy.knowledge.threads import Threads, TooBusy
 from gptproxy.knowledge.tokens import token_bound
+from gptproxy.threads import Threads, TooBusy
 
 __all__ = ["FeedReport", "Progress", "feed"]
 
@@ -111,7 +111,7 @@ def feed(
     :param threads: where files and database are worked on.
     :param progress: called on the reactor with each step.
     :return: fires with the report. Fails with :class:`~gptproxy.knowledge.errors.KnowledgeError`,
-        :class:`~gptproxy.knowledge.threads.TooBusy`, or whatever ``embed`` fails with; the
+        :class:`~gptproxy.threads.TooBusy`, or whatever ``embed`` fails with; the
             documents written until
         then stay, and none is in it by half. The same holds when it is cancelled.
     """

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from gptproxy.config.settings import KnowledgeSettings, TopicSettings
+from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
 from gptproxy.knowledge.embeddings import unit_rows
 from gptproxy.knowledge.errors import MalformedEmbeddings
 from gptproxy.knowledge.loaded import LoadedCollections
 from gptproxy.knowledge.passages import Passage
-from gptproxy.knowledge.threads import Threads
 from gptproxy.knowledge.tokens import prefix_within
 from gptproxy.knowledge.topics import question_of
+from gptproxy.threads import Threads
 
 __all__ = ["Embed", "Knowledge"]
 
@@ -67,7 +67,7 @@ class Knowledge:
                 :class:`~gptproxy.knowledge.errors.OtherModel`,
             :class:`~gptproxy.knowledge.errors.MalformedEmbeddings` or another
             :class:`~gptproxy.knowledge.errors.KnowledgeError`; with
-                :class:`~gptproxy.knowledge.threads.TooBusy`;
+                :class:`~gptproxy.threads.TooBusy`;
             or with whatever the embedding call fails with. Cancelled, it cancels the embedding call
             and drops what the thread returns.
         """

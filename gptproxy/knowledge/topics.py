@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from gptproxy.config.settings import TopicSettings
+from gptproxy.config.knowledge_settings import TopicSettings
 
 __all__ = ["matching_topic", "question_of", "text_of"]
 

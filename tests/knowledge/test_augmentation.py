@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptproxy.config.settings import TopicSettings
+from gptproxy.config.knowledge_settings import TopicSettings
 from gptproxy.knowledge.augmentation import augment, operator_role, operator_texts
 from gptproxy.knowledge.passages import Passage
 from gptproxy.knowledge.quotation import NOTICE, quoted

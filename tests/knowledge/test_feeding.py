@@ -15,8 +15,8 @@ from gptproxy.knowledge.errors import KnowledgeError, MalformedEmbeddings, Other
 from gptproxy.knowledge.feeding import FeedReport, Progress, feed
 from gptproxy.knowledge.retrieval import Embed
 from gptproxy.knowledge.store import KnowledgeStore
-from gptproxy.knowledge.threads import TooBusy
 from gptproxy.knowledge.tokens import token_bound
+from gptproxy.threads import TooBusy
 from tests.knowledge.standins import Embedding, SameThread, folder_of, vectors_of
 
 _MODEL = "text-embedding-ada-002"

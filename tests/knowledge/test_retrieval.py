@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gptproxy.config.settings import KnowledgeSettings, TopicSettings
+from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
 from gptproxy.knowledge import retrieval
 from gptproxy.knowledge.errors import (
     KnowledgeError,
@@ -23,7 +23,7 @@ from gptproxy.knowledge.errors import (
 from gptproxy.knowledge.feeding import feed
 from gptproxy.knowledge.passages import Passage
 from gptproxy.knowledge.retrieval import Embed, Knowledge
-from gptproxy.knowledge.threads import BoundedThreads
+from gptproxy.threads import BoundedThreads
 from tests.knowledge.standins import DIMENSIONS, Embedding, SameThread, folder_of, vectors_of
 
 _MODEL = "text-embedding-ada-002"

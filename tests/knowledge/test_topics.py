@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptproxy.config.settings import TopicSettings
+from gptproxy.config.knowledge_settings import TopicSettings
 from gptproxy.knowledge.topics import matching_topic, question_of, text_of
 
 _FIBJS = TopicSettings(words=("fibjs", "Straße"), documents="fibjs")

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from gptproxy.knowledge.threads import BoundedThreads, TooBusy
+from gptproxy.threads import BoundedThreads, TooBusy
 
 
 class _SameThread:

@@ -3,7 +3,7 @@ Blocking work runs in a pool of threads, a bounded number of jobs at a time.
 
 Twisted's own pool queues without a bound, and blocks the reactor when it is stopped while a job
 runs. Here a job over the bound is refused at once, and the pool is stopped when its last job has
-ended.
+ended. May import Twisted; nothing of gptproxy.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TooBusy(Exception):
 
 
 class Threads(Protocol):
-    """What this room needs of threads."""
+    """What a room needs of threads."""
 
     def run(self, f: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> Deferred[_T]:
         """

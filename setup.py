@@ -26,15 +26,25 @@ setup(
         "gptproxy.api",
         "gptproxy.config",
         "gptproxy.http",
+        "gptproxy.admin",
+        "gptproxy.check",
         "gptproxy.knowledge",
+        "gptproxy.knowledge.formats",
+        "gptproxy.limits",
+        "gptproxy.logs",
+        "gptproxy.metrics",
+        "gptproxy.process",
+        "gptproxy.ownership",
         "gptproxy.sandbox",
         "gptproxy.upstream",
         "gptproxy.wire",
+        "gptproxy.workers",
         "twisted.plugins",
     ],
     package_data={
         "gptproxy": ["py.typed"],
         "gptproxy.knowledge": ["*.sql"],
+        "gptproxy.process": ["units/*"],
         "gptproxy.sandbox": ["documents/*.md"],
     },
     install_requires=[
@@ -45,10 +55,19 @@ setup(
         "numpy>=2.2.4",
         "orjson>=3.10.7",
         "attrs>=25.3.0",
+        # What documents are cut by; the daemon does not import them.
+        "docutils>=0.21.2",
+        "markdown-it-py>=3.0.0",
+        "prometheus-client>=0.21.1",
+        "pyjwt>=2.10.1",
     ],
     extras_require={
         # The client that `gptproxy try` prints a command for.
         "try": ["openai"],
+        # A span for each call.
+        "tracing": ["opentelemetry-api"],
+        # PDF among the documents.
+        "pdf": ["pypdf>=5.4.0"],
     },
     entry_points={"console_scripts": ["gptproxy = gptproxy.command:main"]},
     classifiers=[

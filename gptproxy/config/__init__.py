@@ -14,7 +14,13 @@ Nothing here imports Twisted or another room.
 
 from __future__ import annotations
 
-from gptproxy.config.access_settings import AccessSettings, GitLabSettings, UserTokenSettings
+from gptproxy.config.access_settings import (
+    ACCESS_LEVELS,
+    AccessSettings,
+    AllowSettings,
+    GitLabSettings,
+    UserTokenSettings,
+)
 from gptproxy.config.azure_key import (
     DEFAULT_API_VERSION,
     AzureKey,
@@ -22,28 +28,63 @@ from gptproxy.config.azure_key import (
     parse_azure_key,
 )
 from gptproxy.config.errors import ConfigurationError, Problem
-from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
+from gptproxy.config.knowledge_settings import (
+    CollectionSettings,
+    KnowledgeSettings,
+    TopicSettings,
+)
 from gptproxy.config.load import DEFAULT_PATH, load_settings
-from gptproxy.config.operation_settings import LimitSettings, TimeoutSettings, TLSSettings
+from gptproxy.config.operation_settings import (
+    GroupQuotaSettings,
+    LimitSettings,
+    QuotaSettings,
+    TimeoutSettings,
+    TLSSettings,
+)
+from gptproxy.config.process_settings import (
+    AdminSettings,
+    LogFormat,
+    LogSettings,
+    ProcessSettings,
+)
+from gptproxy.config.reverse_proxy import ReverseProxySettings
 from gptproxy.config.schema import settings_from
 from gptproxy.config.secret import Secret
 from gptproxy.config.settings import Settings
-from gptproxy.config.upstream_settings import RetrySettings, UpstreamKind, UpstreamSettings
+from gptproxy.config.upstream_settings import (
+    EntraSettings,
+    RetrySettings,
+    StreamSettings,
+    UpstreamKind,
+    UpstreamSettings,
+)
 
 __all__ = [
+    "ACCESS_LEVELS",
     "DEFAULT_API_VERSION",
     "DEFAULT_PATH",
     "AccessSettings",
+    "AdminSettings",
+    "AllowSettings",
     "AzureKey",
+    "CollectionSettings",
     "ConfigurationError",
+    "EntraSettings",
     "GitLabSettings",
+    "GroupQuotaSettings",
     "KnowledgeSettings",
     "LimitSettings",
+    "LogFormat",
+    "LogSettings",
     "MalformedAzureKey",
     "Problem",
+    "ProcessSettings",
+    "QuotaSettings",
     "RetrySettings",
+    "ReverseProxySettings",
     "Secret",
     "Settings",
+    "StreamSettings",
     "TLSSettings",
     "TimeoutSettings",
     "TopicSettings",

@@ -25,6 +25,7 @@ __all__ = [
     "model_names",
     "printable",
     "seconds",
+    "share",
     "whole",
     "words",
 ]
@@ -60,6 +61,15 @@ def seconds(value: object, place: Place) -> float:
     # The range first: a whole number may be too large to be made a float.
     if not 0 < value <= _LONGEST_SECONDS or not isfinite(value):
         raise Refused(f"must be over 0 and at most {_LONGEST_SECONDS} seconds")
+    return float(value)
+
+
+def share(value: object, place: Place) -> float:
+    """A check: a number from 0 to 1."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise Refused(f"must be a number, not {kind_of(value)}")
+    if not 0 <= value <= 1:
+        raise Refused("must be from 0 to 1")
     return float(value)
 
 

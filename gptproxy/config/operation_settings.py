@@ -11,7 +11,9 @@ from pathlib import Path
 from attrs import frozen
 
 __all__ = [
+    "GroupQuotaSettings",
     "LimitSettings",
+    "QuotaSettings",
     "TLSSettings",
     "TimeoutSettings",
 ]
@@ -52,6 +54,34 @@ class TimeoutSettings:
 
 
 @frozen
+class QuotaSettings:
+    """
+    ``[limits.all]`` and ``[limits.caller]``: how much may be asked. None: not bounded.
+
+    :param concurrent_calls: calls under way.
+    :param calls_per_minute: a minute's worth may come at once.
+    :param tokens_per_minute: as the answers tell them, else estimated; counted when a call has ended.
+    """
+
+    concurrent_calls: int | None = None
+    calls_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@frozen
+class GroupQuotaSettings:
+    """
+    One ``[[limits.group]]``: what the members of a GitLab group may ask together.
+
+    :param group: the group's full path or id.
+    :param quota: how much.
+    """
+
+    group: str
+    quota: QuotaSettings
+
+
+@frozen
 class LimitSettings:
     """
     ``[limits]``: how large, in bytes, and how many.
@@ -61,9 +91,21 @@ class LimitSettings:
     :param connections: of clients at a time; fewer where the process may not have twice as many files open.
     :param connections_per_address: of them from one IPv4 address or IPv6 /64; loopback is exempt. Room for hundreds
         behind one NAT, a tenth of the whole.
+    :param streams: answers that are being streamed at a time; more calls are answered 503.
+    :param memory_bytes: resident; above it new calls are answered 503. None: not bounded.
+    :param lag_seconds: how late the event loop may be, time after time, before new calls are answered 503.
+    :param everybody: ``[limits.all]``: all calls together; None: not bounded.
+    :param caller: ``[limits.caller]``: each caller; None: not bounded.
+    :param groups: ``[[limits.group]]``: groups of GitLab.
     """
 
     header_bytes: int = 65_536
     body_bytes: int = 67_108_864
     connections: int = 10_000
     connections_per_address: int = 1_000
+    streams: int = 5_000
+    memory_bytes: int | None = None
+    lag_seconds: float = 0.25
+    everybody: QuotaSettings | None = None
+    caller: QuotaSettings | None = None
+    groups: tuple[GroupQuotaSettings, ...] = ()

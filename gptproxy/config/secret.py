@@ -6,11 +6,11 @@ Pure: imports nothing of gptproxy but this room's own values, and nothing of Twi
 
 from __future__ import annotations
 
-from attrs import frozen
+from pathlib import Path
 
-__all__ = [
-    "Secret",
-]
+from attrs import field, frozen
+
+__all__ = ["Secret"]
 
 
 @frozen(repr=False)
@@ -19,9 +19,11 @@ class Secret:
     A key or token. Its text comes out only by :meth:`reveal`, never by ``repr``, ``str`` or a traceback.
 
     :param text: the secret itself, not empty.
+    :param origin: the file that it was read from; None where it came otherwise. No part of what it is.
     """
 
     _text: str
+    origin: Path | None = field(default=None, eq=False)
 
     def reveal(self) -> str:
         """:return: the secret as text, for the one place that puts it on the wire."""

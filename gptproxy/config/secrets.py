@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gptproxy.config.checks import file_path, matching
 from gptproxy.config.fields import Key, Place, Refused, Section, Table, kind_of
@@ -46,6 +46,7 @@ class _Fetched:
 
     subject: str
     text: str = field(repr=False)
+    origin: Path | None = None
 
 
 def secret(longest: int) -> Callable[[object, Place], Secret]:
@@ -59,7 +60,8 @@ def secret(longest: int) -> Callable[[object, Place], Secret]:
             return checked_secret(value, longest, subject="the value")
         if isinstance(value, dict):
             fetched = _REFERENCE(value, place)
-            return checked_secret(fetched.text, longest, subject=fetched.subject)
+            found = checked_secret(fetched.text, longest, subject=fetched.subject)
+            return evolve(found, origin=fetched.origin)
         raise Refused(
             f"must be text, or a table with file, env or credential, not {kind_of(value)}"
         )
@@ -123,7 +125,7 @@ def _read(path: Path, subject: str) -> _Fetched:
             content = file.read(LONGEST_KEY + 3)  # the longest, its line's end, and one too many
     except OSError as error:
         raise Refused(f"{subject} cannot be read: {error.strerror}") from None
-    return _Fetched(subject, content.decode("ascii", "replace"))
+    return _Fetched(subject, content.decode("ascii", "replace"), path)
 
 
 _REFERENCE = Section(

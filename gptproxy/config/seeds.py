@@ -27,6 +27,7 @@ from gptproxy.config.upstreams import (
     api_key,
     api_version,
     azure_deployments,
+    in_their_places,
     make_upstream,
     resource_name,
 )
@@ -62,7 +63,11 @@ def _settings(values: dict[str, object], place: Place) -> Settings:
         {
             "source": place.source,
             "tls": tls_beside(place.directory),
-            "upstreams": tuple(values[name] for name in ("primary", "secondary") if name in values),
+            "upstreams": in_their_places(
+                upstream
+                for name in ("primary", "secondary")
+                if isinstance(upstream := values.get(name), UpstreamSettings)
+            ),
             "user_tokens": values.get("user_tokens", ()),
             "unknown_model": "first",
         },

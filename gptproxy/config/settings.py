@@ -15,7 +15,9 @@ from attrs import field, frozen
 from gptproxy.config.access_settings import AccessSettings, GitLabSettings, UserTokenSettings
 from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
 from gptproxy.config.operation_settings import LimitSettings, TimeoutSettings, TLSSettings
-from gptproxy.config.upstream_settings import RetrySettings, UpstreamSettings
+from gptproxy.config.process_settings import AdminSettings, LogSettings, ProcessSettings
+from gptproxy.config.reverse_proxy import ReverseProxySettings
+from gptproxy.config.upstream_settings import RetrySettings, StreamSettings, UpstreamSettings
 
 __all__ = ["Settings"]
 
@@ -39,6 +41,11 @@ class Settings:
     topics: tuple[TopicSettings, ...] = ()
     access: AccessSettings = field(factory=AccessSettings)
     retry: RetrySettings = field(factory=RetrySettings)
+    stream: StreamSettings = field(factory=StreamSettings)
     timeouts: TimeoutSettings = field(factory=TimeoutSettings)
     limits: LimitSettings = field(factory=LimitSettings)
+    process: ProcessSettings = field(factory=ProcessSettings)
+    admin: AdminSettings = field(factory=AdminSettings)
+    log: LogSettings = field(factory=LogSettings)
+    reverse_proxy: ReverseProxySettings | None = None
     unknown_model: Literal["refuse", "first"] = "refuse"

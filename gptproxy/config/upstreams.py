@@ -7,11 +7,15 @@ own modules, and nothing of Twisted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
+
+from attrs import evolve
 
 from gptproxy.config.addresses import NOT_LOOPBACK, Address, web_address
 from gptproxy.config.azure_key import API_VERSION, DEPLOYMENT, RESOURCE, azure_url
-from gptproxy.config.checks import choice, matching, model_names
+from gptproxy.config.checks import choice, matching, model_names, whole
+from gptproxy.config.entra_schema import ENTRA
 from gptproxy.config.fields import Key, Place, Refused, Section, Table
 from gptproxy.config.secrets import LONGEST_KEY, secret
 from gptproxy.config.upstream_settings import UpstreamSettings
@@ -22,6 +26,7 @@ __all__ = [
     "api_key",
     "api_version",
     "azure_deployments",
+    "in_their_places",
     "make_upstream",
     "resource_name",
 ]
@@ -37,6 +42,10 @@ _deployment_name = matching(
 _upstream_name = matching(
     r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits, dots, underscores and hyphens"
 )
+
+_account = matching(r"[A-Za-z0-9._-]{1,128}", "an id such as org-1a2b3c")
+
+_V1_VERSIONS = ("v1", "preview", "latest")
 
 resource_name = matching(
     RESOURCE, "an Azure resource's name, 1 to 63 letters, digits and hyphens; an address is a url"
@@ -66,6 +75,8 @@ def make_upstream(values: dict[str, object], place: Place) -> UpstreamSettings:
     :return: the settings, their url in the form that is used.
     """
     values = dict(values)
+    if values.get("api") == "v1":
+        values.setdefault("api_version", "v1")
     resource, url = values.pop("resource", None), values.pop("url", None)
     if isinstance(resource, str):
         values["url"] = azure_url(resource)
@@ -78,10 +89,32 @@ def make_upstream(values: dict[str, object], place: Place) -> UpstreamSettings:
     return make(**values)
 
 
+def in_their_places(upstreams: Iterable[UpstreamSettings]) -> tuple[UpstreamSettings, ...]:
+    """
+    :param upstreams: as they were written.
+    :return: the same, each in a tier (where none was written that is its place in the list), those of the lowest first.
+    """
+    placed = (
+        (place if upstream.tier is None else upstream.tier, upstream)
+        for place, upstream in enumerate(upstreams, 1)
+    )
+    return tuple(
+        evolve(upstream, tier=tier) for tier, upstream in sorted(placed, key=itemgetter(0))
+    )
+
+
 def _azure(table: Table, place: Place) -> None:
     """What only holds for azure."""
     if table.values.get("kind") != "azure":
         return
+    for name in ("organization", "project"):
+        if name in table.written:
+            place.at(name).note("only an openai upstream has it")
+    if (
+        table.values.get("api") == "v1"
+        and table.values.get("api_version", "v1") not in _V1_VERSIONS
+    ):
+        place.at("api_version").note('must be "v1", "preview" or "latest" where api = "v1"')
     written, url, names = table.written, table.values.get("url"), table.values.get("deployments")
     if ("resource" in written) == ("url" in written):
         place.note('an azure upstream needs either resource = "NAME" or url = "https://..."')
@@ -90,8 +123,11 @@ def _azure(table: Table, place: Place) -> None:
             place.at("url").note(NOT_LOOPBACK)
         if url.path and url.host.endswith(".azure.com"):
             place.at("url").note("must end with the host; gptproxy adds the path")
-    if "api_key" not in written:
-        place.at("api_key").note("missing; an azure upstream needs its key")
+    if "entra" in written:
+        if "api_key" in written:
+            place.at("entra").note("must not stand beside api_key: one is enough")
+    elif "api_key" not in written:
+        place.at("api_key").note("missing; an azure upstream needs its key, or [upstream.entra]")
     if "deployments" not in written:
         place.at("deployments").note(f"missing; {_NO_LINE}")
     elif names is not None:
@@ -102,7 +138,7 @@ def _openai(table: Table, place: Place) -> None:
     """What only holds for openai."""
     if table.values.get("kind") != "openai":
         return
-    for name in ("resource", "api_version"):
+    for name in ("resource", "api_version", "api", "entra"):
         if name in table.written:
             place.at(name).note("only an azure upstream has it")
     if "url" not in table.written and "api_key" not in table.written:
@@ -120,6 +156,13 @@ UPSTREAM = Section(
         Key("api_key", api_key),
         Key("api_version", api_version),
         Key("deployments", model_names),
+        Key("tier", whole(1, 1000)),
+        Key("weight", whole(1, 1000)),
+        Key("api", choice("classic", "v1")),
+        Key("aliases", model_names),
+        Key("organization", _account),
+        Key("project", _account),
+        Key("entra", ENTRA),
     ),
     make=make_upstream,
     rules=(_azure, _openai),

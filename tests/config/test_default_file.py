@@ -12,11 +12,18 @@ from attrs import NOTHING, Factory, fields
 
 from gptproxy.config import (
     AccessSettings,
+    AdminSettings,
+    CollectionSettings,
+    EntraSettings,
     GitLabSettings,
     KnowledgeSettings,
     LimitSettings,
+    LogSettings,
+    ProcessSettings,
     RetrySettings,
+    ReverseProxySettings,
     Settings,
+    StreamSettings,
     TimeoutSettings,
     TopicSettings,
     UpstreamSettings,
@@ -59,7 +66,8 @@ PATHS = set(schema_paths(SCHEMA))
 def test_it_loads_as_it_stands() -> None:
     """As shipped it has no upstream, nobody gets in, and everything else is at its default."""
     found = load_settings(DEFAULT_FILE, environ={}, working_directory=Path("/"))
-    assert found == Settings(source=str(DEFAULT_FILE), tls=found.tls)
+    assert found == Settings(source=str(DEFAULT_FILE), tls=found.tls, access=found.access)
+    assert found.access == AccessSettings(objects=DEFAULT_FILE.parent / "objects.db")
     assert found.tls.certificate == DEFAULT_FILE.parent / "cert.pem"
     assert found.tls.private_key == DEFAULT_FILE.parent / "key.pem"
 
@@ -71,7 +79,14 @@ def test_it_has_every_key_and_no_other() -> None:
 
 def test_it_loads_with_everything_uncommented(tmp_path: Path) -> None:
     """Every example is one that works, once the secrets are where it says."""
-    for name in ("azure-primary", "user1-token"):
+    for name in (
+        "azure-primary",
+        "user1-token",
+        "entra-secret",
+        "gitlab-service-token",
+        "embedding-key",
+        "gitlab-documents-token",
+    ):
         (tmp_path / name).write_text(f"{name}-4f29ec7c\n")
     found = settings_from(
         uncommented(),
@@ -79,7 +94,7 @@ def test_it_loads_with_everything_uncommented(tmp_path: Path) -> None:
         directory=DEFAULT_FILE.parent,
         environ={**ENVIRON, "CREDENTIALS_DIRECTORY": str(tmp_path)},
     )
-    assert [upstream.kind for upstream in found.upstreams] == ["azure", "openai"]
+    assert [upstream.kind for upstream in found.upstreams] == ["azure"] * 4 + ["openai"]
     assert found.gitlab is not None
     assert found.knowledge is not None
     assert (len(found.user_tokens), len(found.topics)) == (1, 1)
@@ -95,12 +110,19 @@ DEFAULTS: dict[str, object] = {
             ("", Settings),
             ("gitlab.", GitLabSettings),
             ("upstream.", UpstreamSettings),
+            ("upstream.entra.", EntraSettings),
             ("knowledge.", KnowledgeSettings),
+            ("knowledge.collection.", CollectionSettings),
             ("topic.", TopicSettings),
             ("access.", AccessSettings),
             ("retry.", RetrySettings),
+            ("stream.", StreamSettings),
             ("timeouts.", TimeoutSettings),
             ("limits.", LimitSettings),
+            ("reverse_proxy.", ReverseProxySettings),
+            ("process.", ProcessSettings),
+            ("admin.", AdminSettings),
+            ("log.", LogSettings),
         )
         for field in fields(settings)
         if f"{above}{field.name}" in PATHS
@@ -108,8 +130,20 @@ DEFAULTS: dict[str, object] = {
         and not isinstance(field.default, Factory)  # type: ignore[arg-type]  # a class at run time
     },
 }
+DEFAULTS["access.objects"] = "objects.db"
 #: Where the file has an example, because the default is to have none.
-for example in ("upstream.api_key", "upstream.deployments", "topic.prompt", "topic.preamble"):
+for example in (
+    *(f"upstream.{name}" for name in ("api_key", "deployments", "aliases", "tier")),
+    *(f"upstream.{name}" for name in ("organization", "project")),
+    *(f"upstream.entra.{name}" for name in ("tenant", "client_id", "client_secret")),
+    *(f"upstream.entra.{name}" for name in ("token_file", "managed")),
+    *(f"gitlab.{name}" for name in ("audience", "scopes", "service_token")),
+    *(f"topic.{name}" for name in ("name", "words", "models", "prompt", "preamble")),
+    *(f"knowledge.embedding_{name}" for name in ("dimensions", "key", "upstream", "url")),
+    "knowledge.gitlab_token",
+    "limits.memory_bytes",
+    "admin.listen",
+):
     assert not DEFAULTS.pop(example)
 
 
@@ -119,7 +153,7 @@ def test_it_states_the_defaults(path: str) -> None:
     *above, name = path.split(".")
     tables = [uncommented()]
     for each in above:
-        tables = tables_in(tables[0][each])
+        tables = [inner for table in tables for inner in tables_in(table.get(each))]
     assert DEFAULTS[path] in [table[name] for table in tables if name in table]
     text = DEFAULT_FILE.read_text("utf-8")
     assert re.search(rf"Default:\n#{name} = ", text), f"{path} is not called a default"

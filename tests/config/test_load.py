@@ -73,6 +73,7 @@ def test_the_order(tmp_path: Path) -> None:
     assert empty == Settings(
         source=str(default),
         tls=TLSSettings(default.parent / "cert.pem", default.parent / "key.pem"),
+        access=AccessSettings(objects=default.parent / "objects.db"),
     )
     (tmp_path / "named.toml").write_text("[access]\npure_proxy = true\n")
     named = load(tmp_path, "named.toml", ENVIRON)

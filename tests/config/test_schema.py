@@ -43,7 +43,11 @@ TOPIC: dict[str, object] = {"words": ["fibjs"], "documents": "fibjs"}
 
 def test_nothing_written() -> None:
     """An empty document has every default, no upstream, and no way in."""
-    assert settings({}) == Settings(source="gptproxy.toml", tls=TLS)
+    assert settings({}) == Settings(
+        source="gptproxy.toml",
+        tls=TLS,
+        access=AccessSettings(objects=DIRECTORY / "objects.db"),
+    )
 
 
 def test_everything_written() -> None:
@@ -90,6 +94,7 @@ def test_everything_written() -> None:
         upstreams=(
             UpstreamSettings(
                 name="primary",
+                tier=1,
                 kind="azure",
                 url="https://gpt1.openai.azure.com",
                 api_key=Secret(AZURE_KEY),
@@ -98,6 +103,7 @@ def test_everything_written() -> None:
             ),
             UpstreamSettings(
                 name="secondary",
+                tier=2,
                 kind="openai",
                 url="http://vllm.corp.com:8000/v1",
                 api_key=Secret(OPENAI_KEY),
@@ -106,10 +112,10 @@ def test_everything_written() -> None:
         user_tokens=(UserTokenSettings("user1", Secret(USER_TOKEN)),),
         knowledge=KnowledgeSettings(DIRECTORY / "knowledge.db", "m"),
         topics=(
-            TopicSettings(("fibjs",), "fibjs"),
-            TopicSettings(("fibjs",), "fibjs", "p", "q", 9),
+            TopicSettings("fibjs", ("fibjs",)),
+            TopicSettings("fibjs", ("fibjs",), "p", "q", 9),
         ),
-        access=AccessSettings(pure_proxy=True),
+        access=AccessSettings(pure_proxy=True, objects=DIRECTORY / "objects.db"),
         retry=RetrySettings(1, 1.0, 2.0, 3.0),
         timeouts=TimeoutSettings(1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
         limits=LimitSettings(2048, 4096, 5, 6),
@@ -193,6 +199,15 @@ UNGUARDED = (
         (
             {"retry": {"attempts": True}},
             ["retry.attempts: must be a whole number, not true or false"],
+        ),
+        ({"retry": {"retry_share": 1.1}}, ["retry.retry_share: must be from 0 to 1"]),
+        (
+            {"retry": {"circuit_share": True}},
+            ["retry.circuit_share: must be a number from 0 to 1, not true or false"],
+        ),
+        (
+            {"retry": {"circuit_probe_seconds": 301}},
+            ["retry.circuit_probe_max_seconds: must be at least circuit_probe_seconds"],
         ),
         (
             {"retry": {"backoff_seconds": 9}},
@@ -281,3 +296,15 @@ def test_secrets_stay_secret(key: str, token: str, value: object, spoilt: str) -
     shown = "\n".join([*problems(document), repr(settings(good)), str(settings(good))])
     assert key not in shown
     assert token not in shown
+
+
+@pytest.mark.parametrize(("written", "workers"), [(4, 4), ("auto", 0)])
+def test_workers_are_a_number_or_as_many_as_cores(written: object, workers: int) -> None:
+    """``[process] workers``."""
+    assert settings({"process": {"workers": written}}).process.workers == workers
+
+
+def test_workers_are_nothing_else() -> None:
+    """Another word is refused, with what may stand there."""
+    (line,) = problems({"process": {"workers": "many"}})
+    assert line.endswith('process.workers: must be a number from 1 to 256, or "auto"')

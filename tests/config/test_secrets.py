@@ -39,6 +39,20 @@ def test_every_source(tmp_path: Path, end: str) -> None:
         assert read(value, tmp_path, environ) == (KEY, [])
 
 
+def test_it_knows_its_file(tmp_path: Path) -> None:
+    """A secret from a file says which, for whoever checks its mode; nothing else about it differs."""
+    (tmp_path / "azure.key").write_text(KEY)
+    place = Place("f", tmp_path, {"AZURE_KEY": KEY}, path="k")
+    from_file = place.attempt(secret(64), {"file": "azure.key"})
+    from_environment = place.attempt(secret(64), {"env": "AZURE_KEY"})
+    assert from_file is not None
+    assert from_environment is not None
+    assert from_file.origin == tmp_path / "azure.key"
+    assert from_environment.origin is None
+    assert from_file == from_environment
+    assert len({from_file, from_environment}) == 1
+
+
 FORM = "k: must be text, or a table with file, env or credential"
 
 

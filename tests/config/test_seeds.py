@@ -57,6 +57,7 @@ def expected(source: str) -> Settings:
         upstreams=(
             UpstreamSettings(
                 name="primary",
+                tier=1,
                 kind="azure",
                 url="https://gpt1.openai.azure.com",
                 api_key=Secret(KEY_1),
@@ -64,6 +65,7 @@ def expected(source: str) -> Settings:
             ),
             UpstreamSettings(
                 name="secondary",
+                tier=2,
                 kind="azure",
                 url="https://gpt2.openai.azure.com",
                 api_key=Secret(KEY_2),

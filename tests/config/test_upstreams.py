@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.config.documents import azure, guarded, openai, problems, settings
+from gptproxy.config import EntraSettings, Secret
+from tests.config.documents import DIRECTORY, azure, guarded, openai, problems, settings
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,46 @@ def test_order_is_kept() -> None:
     assert list(found[0].deployments) == list(names)
 
 
+def test_tiers() -> None:
+    """Without one it is the upstream's place in the list; the settings have the lowest first."""
+    found = settings(guarded(azure(name="a", tier=7), azure(name="b"), openai(weight=3))).upstreams
+    assert [(upstream.tier, upstream.weight) for upstream in found] == [(2, 1), (3, 3), (7, 1)]
+
+
+def test_azure_v1() -> None:
+    """Its api-version is v1 unless another is written."""
+    found = settings(guarded(azure(api="v1"), azure(name="b", api="v1", api_version="preview")))
+    assert [upstream.api_version for upstream in found.upstreams] == ["v1", "preview"]
+
+
+def test_entra() -> None:
+    """A secret, an assertion in a file, or the machine's own identity."""
+    secret = {"client_secret": "Zk3vT9wq1LmXo27R", "authority": "https://login.corp.com/"}
+    upstreams = [
+        entra(**CLIENT, **secret) | {"name": "secret"},
+        entra(**CLIENT, token_file="token") | {"name": "file"},
+        entra(managed=True) | {"name": "managed"},
+    ]
+    found = [upstream.entra for upstream in settings(guarded(*upstreams)).upstreams]
+    assert found == [
+        EntraSettings(
+            tenant="t",
+            client_id="c",
+            client_secret=Secret("Zk3vT9wq1LmXo27R"),
+            authority="https://login.corp.com",
+        ),
+        EntraSettings(tenant="t", client_id="c", token_file=DIRECTORY / "token"),
+        EntraSettings(managed=True),
+    ]
+    assert "Zk3vT9wq1LmXo27R" not in repr(found)
+
+
+def test_entra_must_be_guarded() -> None:
+    """What opens the organisation's account is for nobody whom the gateway does not know."""
+    (line,) = problems({"upstream": [entra(managed=True)]})
+    assert line.startswith("gptproxy.toml: upstream[1].entra: nobody guards this key")
+
+
 RESOURCE = (
     "must be an Azure resource's name, 1 to 63 letters, digits and hyphens; an address is a url"
 )
@@ -53,7 +94,27 @@ NAME = "must be 1 to 64 letters, digits, dots, underscores and hyphens"
 VERSION = "must be a date like 2023-05-15 (perhaps with -preview), v1, preview or latest"
 ONLY_AZURE = "only an azure upstream has it"
 KEYLESS = "missing; https://api.openai.com/v1 needs one, a server that needs none has a url"
-KEYS = "name, kind, resource, url, api_key, api_version, deployments"
+KEYS = (
+    "name, kind, resource, url, api_key, api_version, deployments, tier, weight, api, aliases, "
+    "organization, project, entra"
+)
+KEY_MISSING = "missing; an azure upstream needs its key, or [upstream.entra]"
+ONLY_OPENAI = "only an openai upstream has it"
+ACCOUNT = "must be an id such as org-1a2b3c"
+ONE_WAY = "must have exactly one of client_secret, token_file and managed = true"
+ONLY_MANAGED = "missing; only a managed identity does without"
+V1 = 'must be "v1", "preview" or "latest" where api = "v1"'
+MODEL_NAME = "must be 1 to 256 visible ASCII characters without spaces"
+SCOPE = 'must be like "https://cognitiveservices.azure.com/.default"'
+CLIENT = {"tenant": "t", "client_id": "c"}
+WHOLE = "must be from 1 to 1000"
+
+
+def entra(**values: object) -> dict[str, object]:
+    """:return: an azure upstream with this ``[upstream.entra]``."""
+    return azure(api_key=None, entra=values)
+
+
 ROOTED = "must end with the host; gptproxy adds the path"
 
 
@@ -73,7 +134,7 @@ ROOTED = "must end with the host; gptproxy adds the path"
         (azure(resource=None, url="gpt1.openai.azure.com"), [f".url: {URL}"]),
         (azure(resource=None, url="http://gpt1.corp.com"), [f".url: {LOOPBACK}"]),
         (azure(resource=None, url="https://g.openai.azure.com/openai"), [f".url: {ROOTED}"]),
-        (azure(api_key=None), [".api_key: missing; an azure upstream needs its key"]),
+        (azure(api_key=None), [f".api_key: {KEY_MISSING}"]),
         (azure(api_key="..."), [".api_key: the value is a placeholder, not a secret"]),
         (azure(api_version="2023-5-15"), [f".api_version: {VERSION}"]),
         (azure(api_version="2023-05-15&x=y"), [f".api_version: {VERSION}"]),
@@ -105,6 +166,23 @@ ROOTED = "must end with the host; gptproxy adds the path"
         (openai(api_key=""), [".api_key: the value is empty"]),
         (openai(url="https://user:pass@llm.corp.com"), [f".url: {URL}"]),
         ("gpt1", [": must be a table, not text"]),
+        (azure(tier=0, weight=0), [f".tier: {WHOLE}", f".weight: {WHOLE}"]),
+        (azure(api="v2"), ['.api: must be "classic" or "v1"']),
+        (azure(api="v1", api_version="2024-10-21"), [f".api_version: {V1}"]),
+        (azure(organization="o"), [f".organization: {ONLY_OPENAI}"]),
+        (openai(project="p\r\nx: y"), [f".project: {ACCOUNT}"]),
+        (openai(api="v1"), [f".api: {ONLY_AZURE}"]),
+        (azure(aliases={"a b": "c"}), ['.aliases."a b": ' + MODEL_NAME]),
+        (azure(entra={"managed": True}), [".entra: must not stand beside api_key: one is enough"]),
+        (entra(), [f".entra: {ONE_WAY}"]),
+        (entra(managed=False), [f".entra: {ONE_WAY}"]),
+        (entra(managed=True, token_file="t", **CLIENT), [f".entra: {ONE_WAY}"]),
+        (
+            entra(token_file="t"),
+            [f".entra.tenant: {ONLY_MANAGED}", f".entra.client_id: {ONLY_MANAGED}"],
+        ),
+        (entra(managed=True, scope="https://a"), [f".entra.scope: {SCOPE}"]),
+        (entra(managed=True, authority="http://login.corp.com"), [f".entra.authority: {LOOPBACK}"]),
     ],
 )
 def test_bad_upstreams(upstream: object, lines: list[str]) -> None:

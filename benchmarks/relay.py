@@ -168,6 +168,29 @@ def idle_connections(server: Server, count: int = 500) -> float:
     return asyncio.run(hold())
 
 
+def open_streams(server: Server, path: str, count: int = 500) -> float:
+    """:return: KiB of memory for each stream that has begun and waits for its next event."""
+
+    async def hold() -> float:
+        body = json.dumps({"model": "paced", "stream": True, "events": 100, "per_second": 0.02})
+        before = server.rss_mib()
+        writers = []
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(
+                f"POST {path}/v1/chat/completions HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {TOKEN}\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            await reader.readuntil(b"data: ")
+            writers.append(writer)
+        held = (server.rss_mib() - before) * 1024 / count
+        for writer in writers:
+            writer.close()
+        return held
+
+    return asyncio.run(hold())
+
+
 def table(title: str, measured: dict[str, list[float]], form: str, *, ratio: bool = False) -> None:
     """Print a line: the medians, and the ratio of the last to the first."""
     medians = {name: statistics.median(numbers) for name, numbers in measured.items()}
@@ -214,6 +237,11 @@ def main() -> None:
         # First of all: later the connections live in memory that others have left.
         table(
             "KiB an idle connection", {n: [idle_connections(s)] for n, s in plain.items()}, "{:.1f}"
+        )
+        table(
+            "KiB an open stream",
+            {n: [open_streams(s, "/paced" if n == "nginx" else "")] for n, s in plain.items()},
+            "{:.1f}",
         )
         calls(plain, script, chosen.rounds, chosen.seconds, "http")
         latency(upstream, plain, script, chosen.rounds, "http")

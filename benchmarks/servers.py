@@ -39,7 +39,17 @@ _ANSWER = json.dumps(
     }
 )
 ANSWER = _ANSWER.replace("xxx", "x" * (3 + 1024 - len(_ANSWER)), 1)
-USER = json.dumps({"id": 1, "username": "benchmark", "state": "active"})
+USER = json.dumps({"id": 1, "username": "benchmark", "state": "active", "bot": False})
+ITS_TOKEN = json.dumps(
+    {
+        "id": 1,
+        "user_id": 1,
+        "active": True,
+        "revoked": False,
+        "scopes": ["api", "ai_features"],
+        "expires_at": None,
+    }
+)
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
 _NGINX = """
@@ -67,6 +77,7 @@ _UPSTREAM = """
   server {{
     listen 127.0.0.1:{port};
     location = /api/v4/user {{ return 200 '{user}'; }}
+    location = /api/v4/personal_access_tokens/self {{ return 200 '{token}'; }}
     location / {{ return 200 '{answer}'; }}
   }}
 """
@@ -93,7 +104,7 @@ _PROXY = """
 
 _GPTPROXY = """
 [gitlab]
-url = "http://127.0.0.1:{upstream}"
+url = "http://127.0.0.1:{gitlab}"
 [[upstream]]
 name = "fixed"
 kind = "openai"
@@ -181,15 +192,18 @@ def nginx(folder: Path, port: int, content: str, log: str) -> Iterator[Server]:
         pid,
         seconds,
     ):
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        yield Server(int(children[0]), port, seconds)
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        # Its port is open before its worker is there.
+        while not children.read_text():
+            time.sleep(0.002)
+        yield Server(int(children.read_text().split()[0]), port, seconds)
 
 
 @contextmanager
 def fixed_upstream(folder: Path) -> Iterator[Server]:
     """An nginx that answers every call with the same 1 KiB, and GitLab's question with a user."""
     port = free_port()
-    content = _UPSTREAM.format(port=port, user=USER, answer=ANSWER)
+    content = _UPSTREAM.format(port=port, user=USER, token=ITS_TOKEN, answer=ANSWER)
     with nginx(folder / "upstream", port, content, "off") as server:
         yield server
 
@@ -230,9 +244,17 @@ def nginx_proxy(
 
 @contextmanager
 def gptproxy(
-    folder: Path, upstream: int, paced: int, certificates: Path | None, more: str = ""
+    folder: Path,
+    upstream: int,
+    paced: int,
+    certificates: Path | None,
+    more: str = "",
+    gitlab: int | None = None,
 ) -> Iterator[Server]:
-    """The daemon, with everything on that a call passes, and whatever more its configuration shall say."""
+    """
+    The daemon, with everything on that a call passes, and whatever more its configuration shall say. The fixed upstream
+    is GitLab too, where none is named.
+    """
     port = free_port()
     folder = folder / ("gptproxy-tls" if certificates else "gptproxy")
     folder.mkdir()
@@ -242,9 +264,11 @@ def gptproxy(
         if certificates
         else ""
     )
-    configuration.write_text(tls + _GPTPROXY.format(upstream=upstream, paced=paced) + more)
+    configuration.write_text(
+        tls + _GPTPROXY.format(upstream=upstream, paced=paced, gitlab=gitlab or upstream) + more
+    )
     endpoint = f"{'ssl' if certificates else 'tcp'}:{port}:interface=127.0.0.1"
-    arguments = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", f"--logfile={folder}/twistd.log"]
+    arguments = [sys.executable, "-c", TWISTD, "-n", "--pidfile="]
     arguments += ["gptproxy", "--config", str(configuration), "--port", endpoint]
     with process(arguments, folder, port) as (pid, seconds):
         yield Server(pid, port, seconds)

@@ -17,18 +17,21 @@ from gptproxy.http.answers import (
     whole_body,
 )
 from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverReceived
+from gptproxy.http.collecting import ResponseTooLarge, collect_body
 from gptproxy.http.connection_limit import ConnectionLimit, fitting_connections
+from gptproxy.http.draining import Drain
 from gptproxy.http.grammar import Fields, MalformedMessage, connection_options
 from gptproxy.http.immediate import ImmediateReactor, ImmediateTLSFactory
 from gptproxy.http.interfaces import IBodyReceiver, IReactor, IRenderedAtHeaders, IRequestBody
 from gptproxy.http.origin import InvalidURL, Origin, split_url
 from gptproxy.http.own_calls import NoAnswer, OwnAnswer, OwnCalls, backoff_seconds
-from gptproxy.http.relay import RelayBroken, relay_body
+from gptproxy.http.relay import Relay, RelayBroken, is_event_stream, relay_body
 from gptproxy.http.request import Request
 from gptproxy.http.request_body import BodyIncomplete, BodyTooLarge
 from gptproxy.http.request_producer import BytesBody, StreamedUpload
-from gptproxy.http.response import Response, ResponseTooLarge, collect_body
+from gptproxy.http.response import Response
 from gptproxy.http.site import ServerTimeouts, Site
+from gptproxy.http.timer import DeadlineTimer
 
 __all__ = [
     "Agent",
@@ -38,6 +41,8 @@ __all__ = [
     "ClientTimeouts",
     "ConnectFailed",
     "ConnectionLimit",
+    "DeadlineTimer",
+    "Drain",
     "Fields",
     "FirstByteTimeout",
     "IBodyReceiver",
@@ -52,6 +57,7 @@ __all__ = [
     "Origin",
     "OwnAnswer",
     "OwnCalls",
+    "Relay",
     "RelayBroken",
     "Request",
     "Response",
@@ -68,6 +74,7 @@ __all__ = [
     "connection_options",
     "fields_of",
     "fitting_connections",
+    "is_event_stream",
     "relay_body",
     "split_url",
     "when_lost",

@@ -7,6 +7,7 @@ May import the HTTP room and Twisted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,12 +18,12 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from gptproxy.http.client_connection import ClientConnection, ResponseNeverReceived
 from gptproxy.http.grammar import Fields, is_request_line
-from gptproxy.http.immediate import ImmediateTLSFactory
+from gptproxy.http.immediate import ImmediateTLSFactory, read_directly
 from gptproxy.http.interfaces import IReactor
 from gptproxy.http.origin import Origin, split_url
 from gptproxy.http.request_producer import BytesBody
@@ -37,6 +38,10 @@ MAX_IDLE_PER_ORIGIN = 100
 MAX_TLS_SETTINGS = 100
 """Hosts whose TLS settings are kept. In pure proxy mode the callers name the hosts, so there must be a bound."""
 
+KNOWN_TARGET_BYTES = 256
+"""The starts of requests to targets no longer than this are written once; 256 of them are kept."""
+
+_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 _OWN_FIELDS = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection"))
 
 
@@ -82,6 +87,8 @@ class Agent:
     :param reactor: connects, and is the clock.
     :param trust: host name to what verifies that host's certificate.
     :param timeouts: how long things may take.
+
+    :ivar timeouts: likewise; they may be replaced.
     """
 
     def __init__(
@@ -92,10 +99,16 @@ class Agent:
     ) -> None:
         self._reactor = reactor
         self._trust = trust
-        self._timeouts = timeouts or ClientTimeouts()
+        self.timeouts = timeouts or ClientTimeouts()
         self._idle: dict[Origin, list[ClientConnection]] = {}
         self._creators: dict[str, IOpenSSLClientConnectionCreator] = {}
+        self._open: set[ClientConnection] = set()
         self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """How many there are, in use and kept."""
+        return len(self._open)
 
     def request(
         self,
@@ -152,26 +165,24 @@ class Agent:
         :raise ValueError: what is asked does not follow HTTP's grammar; nothing was sent.
         :raise Exception: whatever else the body's producer failed with.
         """
-        head = _request_head(method, origin, target, fields, body)
-        request = ClientRequest(
-            method,
-            b"%b://%b%b" % (b"https" if origin.secure else b"http", origin.authority, target),
-            Headers(),
-        )
+        # A query may hold a secret, which is not to stay in memory.
+        known = len(target) <= KNOWN_TARGET_BYTES and b"?" not in target
+        start, request = (_known_start if known else _start)(method, origin, target)
         if isinstance(body, BytesBody):
             # One write, one segment.
-            head, sent_body = head + body.data, None
+            head, sent_body = _with_fields(start, method, fields, body.length, body.data), None
         else:
-            sent_body = body
+            length = None if body is None else body.length
+            head, sent_body = _with_fields(start, method, fields, length), body
         connection = self._take(origin)
         if connection is not None:
             try:
-                return await connection.ask(request, head, sent_body, self._timeouts.first_byte)
+                return await connection.ask(request, head, sent_body, self.timeouts.first_byte)
             except ResponseNeverReceived:
                 if sent_body is not None:
                     raise
         connection = await self._connect(origin)
-        return await connection.ask(request, head, sent_body, self._timeouts.first_byte)
+        return await connection.ask(request, head, sent_body, self.timeouts.first_byte)
 
     def close(self) -> None:
         """Drop the connections that are kept, and keep none from now on: those in use end with their requests."""
@@ -186,14 +197,17 @@ class Agent:
         return connections.pop() if connections else None
 
     def _keep(self, origin: Origin, connection: ClientConnection) -> None:
-        connections = self._idle.setdefault(origin, [])
+        connections = self._idle.get(origin)
+        if connections is None:
+            connections = self._idle[origin] = []
         if self._closed or len(connections) >= MAX_IDLE_PER_ORIGIN:
             connection.abort()
             return
         connections.append(connection)
-        connection.retire_after(self._timeouts.idle)
+        connection.retire_after(self.timeouts.idle)
 
     def _forget(self, origin: Origin, connection: ClientConnection) -> None:
+        self._open.discard(connection)
         connections = self._idle.get(origin)
         if connections and connection in connections:
             connections.remove(connection)
@@ -210,7 +224,7 @@ class Agent:
             connecting.cancel()
 
         timer = Timer(self._reactor)
-        timer.set(self._timeouts.connect, expire)
+        timer.set(self.timeouts.connect, expire)
         try:
             return await connecting
         except Exception as error:  # refused, unreachable, unresolved, timed out, not to be trusted: all are one here
@@ -223,23 +237,26 @@ class Agent:
 
     async def _connected(self, origin: Origin) -> ClientConnection:
         endpoint = HostnameEndpoint(
-            self._reactor, origin.host, origin.port, timeout=self._timeouts.connect
+            self._reactor, origin.host, origin.port, timeout=self.timeouts.connect
         )
         connection = ClientConnection(
             self._reactor,
             origin.secure,
-            lambda idle: self._keep(origin, idle),
-            lambda gone: self._forget(origin, gone),
+            partial(self._keep, origin),
+            partial(self._forget, origin),
         )
-        factory: Factory[ClientConnection] | ImmediateTLSFactory = Factory.forProtocol(
-            lambda: connection
-        )
+
+        def made() -> ClientConnection:
+            self._open.add(connection)
+            return connection
+
+        factory: Factory[ClientConnection] | ImmediateTLSFactory = Factory.forProtocol(made)
         factory.noisy = False
         if origin.secure:
             creator = self._creator(origin.host)
             factory = ImmediateTLSFactory(creator, True, factory, self._reactor)
             factory.noisy = False
-        await endpoint.connect(factory)
+        read_directly(await endpoint.connect(factory))
         return await connection.ready
 
     def _creator(self, host: str) -> IOpenSSLClientConnectionCreator:
@@ -251,28 +268,41 @@ class Agent:
         return self._creators[host]
 
 
-def _request_head(
+def _start(method: bytes, origin: Origin, target: bytes) -> tuple[bytes, ClientRequest]:
+    """:return: a request's first two lines, and how the answer knows it."""
+    if not is_request_line(method, target):
+        raise ValueError("the request's method and target do not follow HTTP's grammar")
+    authority = origin.authority
+    if b"\r" in authority or b"\n" in authority:
+        raise ValueError("the origin does not follow HTTP's grammar")
+    scheme = b"https" if origin.secure else b"http"
+    return (
+        b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, authority),
+        ClientRequest(method, b"%b://%b%b" % (scheme, authority, target)),
+    )
+
+
+_known_start = lru_cache(maxsize=256)(_start)
+
+
+def _with_fields(
+    start: bytes,
     method: bytes,
-    origin: Origin,
-    target: bytes,
     fields: Iterable[tuple[bytes, bytes]],
-    body: IBodyProducer | None,
+    length: int | str | None,  # as an IBodyProducer says it
+    body: bytes = b"",
 ) -> bytes:
-    lines = [b"%b %b HTTP/1.1\r\n" % (method, target), b"host: %b\r\n" % origin.authority]
-    lines += [b"%b: %b\r\n" % field for field in fields if field[0] not in _OWN_FIELDS]
-    if body is None:
-        if method in (b"POST", b"PUT", b"PATCH"):
-            # RFC 9110 8.6: a method that has a body says so even when it is empty.
-            lines.append(b"content-length: 0\r\n")
-    elif body.length is UNKNOWN_LENGTH:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    else:
-        lines.append(b"content-length: %d\r\n" % body.length)
-    lines.append(b"\r\n")
-    head = b"".join(lines)
+    """:return: a request's head, and its body behind it."""
+    lines = [b"%b: %b\r\n" % field for field in fields if field[0] not in _OWN_FIELDS]
+    named = b"".join(lines)
     # As many line ends as lines: none came with a value.
-    if not is_request_line(method, target) or not (
-        head.count(b"\r") == head.count(b"\n") == len(lines)
-    ):
-        raise ValueError("the request's method, target or fields do not follow HTTP's grammar")
-    return head
+    if not named.count(b"\r") == named.count(b"\n") == len(lines):
+        raise ValueError("the request's fields do not follow HTTP's grammar")
+    if length is None:
+        # RFC 9110 8.6: a method that has a body says so even when it is empty.
+        framing = b"content-length: 0\r\n\r\n" if method in _WITH_BODY else b"\r\n"
+    elif not isinstance(length, int):
+        framing = b"transfer-encoding: chunked\r\n\r\n"
+    else:
+        framing = b"content-length: %d\r\n\r\n" % length
+    return b"".join((start, named, framing, body))

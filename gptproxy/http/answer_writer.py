@@ -42,6 +42,7 @@ class AnswerWriter:
     :param clock: bounds the connection's end.
     :param resumed: called when the transport's buffer has room again.
 
+    :ivar write_side: knows whether the client reads.
     :ivar closed: the connection's end has been decided on.
     """
 
@@ -50,24 +51,19 @@ class AnswerWriter:
     ) -> None:
         self._transport = transport
         self._clock = clock
-        self._write_side = WriteSide(transport, resumed)
+        self.write_side = WriteSide(transport, resumed)
         self._closing: Closing | None = None
         self.closed = False
-
-    @property
-    def paused(self) -> bool:
-        """The transport's buffer is full: the client does not read."""
-        return self._write_side.paused
 
     def register(self, producer: IPushProducer) -> None:
         """
         :param producer: who writes the answer; paused while the client does not read.
         """
-        self._write_side.register(producer)
+        self.write_side.register(producer)
 
     def unregister(self) -> None:
         """The answer's producer is done."""
-        self._write_side.unregister()
+        self.write_side.unregister()
 
     def write_continue(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110 15.2.1)."""
@@ -113,15 +109,15 @@ class AnswerWriter:
         :param body: as much of it as there is.
         """
         date = _http_date(int(self._clock.seconds()))
-        lines = [b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, reason, date)]
-        lines += [b"%b: %b\r\n" % field for field in fields]
+        start = b"HTTP/1.1 %d %b\r\ndate: %b\r\n" % (status, reason, date)
+        named = [b"%b: %b\r\n" % field for field in fields]
         if length is not None:
-            lines.append(b"content-length: %d\r\n" % length)
-        elif chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
-        lines.append(body)
-        self.write(b"".join(lines))
+            framing = b"content-length: %d\r\n" % length
+        else:
+            framing = b"transfer-encoding: chunked\r\n" if chunked else b""
+        end = b"connection: close\r\n\r\n" if close else b"\r\n"
+        if not self.closed:
+            self._transport.write(b"".join((start, *named, framing, end, body)))
 
     def write(self, data: bytes) -> None:
         """
@@ -161,13 +157,13 @@ class AnswerWriter:
     def close(self) -> None:
         """Send what is written, then end. To be called once, or :meth:`abort` instead."""
         self.closed = True
-        self._write_side.end()
+        self.write_side.end()
         self._closing = Closing(self._transport, self._clock)
 
     def abort(self) -> None:
         """End at once; what was written may be lost."""
         self.closed = True
-        self._write_side.end()
+        self.write_side.end()
         self._transport.abortConnection()
 
     def lost(self) -> None:

@@ -57,8 +57,8 @@ class BodyIntake:
         :return: its body, for whoever will ask for it.
         """
         self._expects_continue = start.expects_continue
-        self._body = StreamedBody(start.length, self._wanted, self._set_paused, self._take)
-        return self._body
+        self._body = body = StreamedBody(start.length, self)
+        return body
 
     def read(self) -> bool:
         """
@@ -127,24 +127,30 @@ class BodyIntake:
         """The connection is gone: no timer of it may outlive it."""
         self._timer.stop()
 
-    def _take(self) -> bytes | None:
-        """:return: the body, if all of it waits in the reader; nothing of it is taken else."""
-        body = self._body
-        if body is None or body.length is None or self._reader.waiting_bytes < body.length:
-            return None
-        return b"".join(self._reader.read_body())
+    # BodySource
 
-    def _wanted(self, body: StreamedBody) -> None:
-        """Somebody asks for the body, so the client may send it."""
+    def take(self) -> bytes | None:
+        """:return: the body, if all of it waits in the reader; nothing of it is taken else."""
+        return None if self._body is None else self._reader.take_body()
+
+    def wanted(self, body: StreamedBody) -> None:
+        """
+        Somebody asks for the body, so the client may send it.
+
+        :param body: the current request's.
+        """
         if self._reader.body_finished:
             body.finished()
             return
         if self._expects_continue and not self._reader.waiting_bytes:
             self._write_continue()
         self.reading = True
-        self._set_paused(self.paused)
+        self.set_paused(self.paused)
 
-    def _set_paused(self, paused: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
+        """
+        :param paused: whoever reads the body takes no more at the moment.
+        """
         self.paused = paused
         if not self.reading:
             return

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from gptproxy.http.request import Request
     from gptproxy.http.site import Site
 
-__all__ = ["MAX_READ_AHEAD_BYTES", "ServerChannel"]
+__all__ = ["MAX_READ_AHEAD_BYTES", "Phase", "ServerChannel"]
 
 MAX_READ_AHEAD_BYTES = 65_536
 """What is read ahead of a body nobody has asked for, or of a next request: one read of Twisted's, twice at most."""
 
 
-class _Phase(Enum):
+class Phase(Enum):
     """What the channel is waiting for."""
 
     HEAD = auto()
@@ -57,48 +57,42 @@ class ServerChannel(Protocol):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        # Request looks for its log under this name.
-        self.factory = site
+        self.factory = site  # where Request looks for its log
         self._reader = RequestReader(site.header_limit_bytes)
-        self._phase = _Phase.HEAD
+        self._phase = Phase.HEAD
         self._request: Request | None = None
+        self._peer: IAddress | None = None
         self._persistent = True
         self._advancing = False
         self._timer = DeadlineTimer(site.clock)
-        # Between two requests, without a byte of the next one.
-        self._idle = False
-
-    # Protocol
+        self._idle = False  # between two requests, without a byte of the next one
 
     def connectionMade(self) -> None:
         """Nothing is asked yet."""
         self._read_side = ReadSide(self.transport)
-        self._out = AnswerWriter(self.transport, self.site.clock, self._output_resumed)
+        clock, timeouts = self.site.clock, self.site.timeouts
+        self._out = out = AnswerWriter(self.transport, clock, self._output_resumed)
         self._intake = BodyIntake(
-            self._reader,
-            self.site.clock,
-            self.site.timeouts.body_idle,
-            self._out.write_continue,
-            self._advance,
+            self._reader, clock, timeouts.body_idle, out.write_continue, self._advance
         )
-        self._timer.set(self.site.timeouts.header, self._header_timeout)
+        self._timer.set(timeouts.header, self._header_timeout)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        :param data: the connection's next bytes.
+        :param data: what comes next.
         """
-        if self._phase is _Phase.CLOSING:
+        if self._phase is Phase.CLOSING:
             return
         self._reader.feed(data)
-        if self._idle:
-            self._await_request()
         self._advance()
+        if self._idle and self._reader.waiting and self._phase is Phase.HEAD:
+            self._await_request()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         :param reason: why.
         """
-        self._phase = _Phase.CLOSING
+        self._phase = Phase.CLOSING
         self._timer.stop()
         self._intake.stop()
         self._out.lost()
@@ -113,7 +107,8 @@ class ServerChannel(Protocol):
 
     def getPeer(self) -> IAddress:
         """:return: the client's address."""
-        return self.transport.getPeer()
+        self._peer = self._peer or self.transport.getPeer()
+        return self._peer
 
     def getHost(self) -> IAddress:
         """:return: the address the client reached."""
@@ -132,7 +127,7 @@ class ServerChannel(Protocol):
         :param reason: reason phrase.
         :param headers: the fields.
         """
-        self._persistent = self._intake.settle() and self._persistent
+        self._settle()
         fields = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
         self._out.write_head(code, reason, fields, close=not self._persistent)
 
@@ -149,14 +144,14 @@ class ServerChannel(Protocol):
         """
         Write the answer's head, and a body with it, in one piece.
 
-        :param status: status code.
-        :param reason: reason phrase.
+        :param status: code.
+        :param reason: phrase.
         :param fields: the field lines, framing and Date not among them.
         :param length: of the body in bytes; None where it is not known.
         :param chunked: the body follows in chunks.
         :param body: as much of it as there is.
         """
-        self._persistent = self._intake.settle() and self._persistent
+        self._settle()
         self._out.write_lean(
             status, reason, fields, length, chunked=chunked, close=not self._persistent, body=body
         )
@@ -177,16 +172,19 @@ class ServerChannel(Protocol):
         """
         The answer is written: the next request's turn, or the end.
 
-        :param request: the one that was answered.
+        :param request: the one.
         """
         self._request = None
         self._intake.answered()
         if not self._persistent:
             self._close()
             return
-        self._phase = _Phase.HEAD
+        self._phase = Phase.HEAD
         self._await_request()
-        self._advance()
+        if self._reader.waiting or self._out.write_side.paused:
+            self._advance()
+        elif not self._read_side.reading:
+            self._read_side.read(True)
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         """
@@ -198,7 +196,7 @@ class ServerChannel(Protocol):
         self._out.register(producer)
 
     def unregisterProducer(self) -> None:
-        """The answer's producer is done."""
+        """It is done."""
         self._out.unregister()
 
     def loseConnection(self) -> None:
@@ -232,13 +230,15 @@ class ServerChannel(Protocol):
         else:
             self._refuse(408, "the request's body did not arrive in time")
 
+    def _settle(self) -> None:
+        self._persistent = self._intake.settle() and self._persistent and not self.site.draining
+
     # Reading
 
     def _advance(self) -> None:
         """Go on with what waits, as far as it and the phase allow."""
         if self._advancing:
-            # Called from within: an answer was written while its request was being started. The loop goes on.
-            return
+            return  # called from within: an answer was written while its request was being started
         self._advancing = True
         try:
             while self._step():
@@ -253,7 +253,7 @@ class ServerChannel(Protocol):
         """:return: there may be more to do."""
         if self._intake.reading:
             return self._intake.read()
-        if self._phase is not _Phase.HEAD or self._out.paused:
+        if self._phase is not Phase.HEAD or self._out.write_side.paused:
             return False
         start = self._reader.read_head()
         if start is None:
@@ -263,40 +263,42 @@ class ServerChannel(Protocol):
         return True
 
     def _start_request(self, start: RequestStart) -> None:
+        self._idle = False
         self._persistent = start.persists
-        self._phase = _Phase.ANSWER
+        self._phase = Phase.ANSWER
         self._request = request = self.site.requestFactory(self)
         request.headers_complete(start.head, start.target, self._intake.begin(start))
 
     def _update_reading(self) -> None:
         """Read from the socket unless enough has been read that nobody takes."""
-        if self._phase is _Phase.CLOSING:
+        if self._phase is Phase.CLOSING:
             return
         if self._intake.reading:
             reading = not self._intake.paused
-        elif self._phase is _Phase.HEAD and not self._out.paused:
+        elif self._phase is Phase.HEAD and not self._out.write_side.paused:
             reading = True
         else:
-            reading = self._reader.waiting_bytes < MAX_READ_AHEAD_BYTES
-        self._read_side.read(reading)
+            reading = len(self._reader.waiting) < MAX_READ_AHEAD_BYTES
+        if reading is not self._read_side.reading:
+            self._read_side.read(reading)
 
     def _await_request(self) -> None:
         """Bound the time to the end of the next request's head; or until the client has taken the last answer."""
-        self._idle = not self._reader.waiting_bytes
-        if self._idle or self._out.paused:
+        self._idle = not self._reader.waiting
+        if self._idle or self._out.write_side.paused:
             self._timer.set(self.site.timeouts.keep_alive_idle, self._close)
         else:
             self._timer.set(self.site.timeouts.header, self._header_timeout)
 
     def _output_resumed(self) -> None:
-        if self._phase is _Phase.HEAD:
+        if self._phase is Phase.HEAD:
             self._await_request()
         self._advance()
 
     # Ending
 
     def _header_timeout(self) -> None:
-        if self._reader.waiting_bytes:
+        if self._reader.waiting:
             self._refuse(408, "the request's headers did not arrive in time")
         else:
             self._close()
@@ -314,9 +316,9 @@ class ServerChannel(Protocol):
 
         :param at_once: reset the connection instead.
         """
-        if self._phase is _Phase.CLOSING:
+        if self._phase is Phase.CLOSING:
             return
-        self._phase = _Phase.CLOSING
+        self._phase = Phase.CLOSING
         self._persistent = False
         self._timer.stop()
         self._reader.clear()
@@ -324,6 +326,5 @@ class ServerChannel(Protocol):
             self._out.abort()
         else:
             self._out.close()
-            # The peer's end must be seen, and its input thrown away.
-            self._read_side.read(True)
+            self._read_side.read(True)  # the peer's end must be seen, and its input thrown away
         self._intake.fail(Failure(BodyIncomplete("the connection is being closed")))

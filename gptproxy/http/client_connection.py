@@ -13,7 +13,6 @@ from twisted.internet.error import ConnectionClosed, ConnectionDone, ConnectionL
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
@@ -22,12 +21,9 @@ from gptproxy.http.flow import ReadSide, WriteSide
 from gptproxy.http.grammar import UNTIL_CLOSE, MalformedMessage
 from gptproxy.http.interfaces import IConnection
 from gptproxy.http.request_producer import Upload
-from gptproxy.http.response import BodyTransport, ClientRequest, Response
+from gptproxy.http.response import COMPLETE, BodyTransport, ClientRequest, Response
 from gptproxy.http.response_reader import ResponseReader, ResponseStart
 from gptproxy.http.timer import DeadlineTimer
-
-# One for all: it has no traceback, and making one takes as long as reading a head.
-_COMPLETE = Failure(ResponseDone())
 
 __all__ = ["ClientConnection", "FirstByteTimeout", "ResponseNeverReceived"]
 
@@ -79,7 +75,7 @@ class ClientConnection(Protocol):
         self._ready_pending = True
         self.ready: Deferred[ClientConnection] = Deferred(lambda _: self._not_wanted())
         self._timer = DeadlineTimer(clock)
-        # Apart, because it comes sooner: one timer would be set back and forth with every request.
+        # Apart, because it comes sooner: one would be set back and forth.
         self._idle_timer = DeadlineTimer(clock)
         self._served = 0
         self._lost = False
@@ -116,8 +112,8 @@ class ClientConnection(Protocol):
         """
         :param data: the connection's next bytes.
         """
-        reader = self._reader
-        if reader is None:
+        reader, request = self._reader, self._request
+        if reader is None or request is None:
             # Nothing was asked: whatever this is, the next answer would be out of step.
             self.abort()
             return
@@ -127,16 +123,24 @@ class ClientConnection(Protocol):
             self._fail(Failure(malformed))
             return
         result = None
-        if self._request is not None and self._response is None and reader.start is not None:
-            result = self._start_response(self._request, reader.start)
         response = self._response
         if response is None:
-            return
+            if reader.start is None:
+                return
+            if reader.finished and self._upload is None:
+                self._whole_answer(request, reader, pieces)
+                return
+            response, result = self._start_response(request, reader.start)
         if pieces:
             # One piece for each read: the events that came together go on together.
             response.body_piece(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if reader.finished and self._reader is reader:
-            self._finish(reusable=self._reusable(reader))
+            self._finish(
+                reusable=reader.start is not None
+                and reader.start.persists
+                and not reader.excess
+                and (self._upload is None or self._upload.over)
+            )
         elif result is not None:
             # Nobody takes the body yet; what has been read already is held by the response. A body that is complete
             # leaves the connection reading: pausing it for nothing costs two system calls.
@@ -197,10 +201,9 @@ class ClientConnection(Protocol):
         """
         self._request = request
         self._reader = ResponseReader(request.method)
-        result: Deferred[Response] = Deferred(lambda _: self._fail(Failure(CancelledError())))
+        result: Deferred[Response] = Deferred(self._given_up)
         self._result = result
         self._idle_timer.cancel()
-        self._read_side.read(True)
         self._timer.set(first_byte_seconds, self._first_byte_timeout)
         self.transport.write(head)
         if body is not None:
@@ -223,45 +226,57 @@ class ClientConnection(Protocol):
         """
         self._idle_timer.set(seconds, self._close)
 
+    def _whole_answer(
+        self, request: ClientRequest, reader: ResponseReader, pieces: list[bytes]
+    ) -> None:
+        """Head and body have come together, as most often."""
+        start, result = reader.start, self._result
+        if (
+            start is None or result is None
+        ):  # pragma: no cover - a finished answer has a start, and somebody waits for it
+            return
+        self._timer.cancel()
+        self._result = None
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        response = Response.complete(
+            start.head, start.framing if start.framing >= 0 else None, request, body
+        )
+        self._finish(reusable=start.persists and not reader.excess)
+        result.callback(response)
+
     def _start_response(
         self, request: ClientRequest, start: ResponseStart
-    ) -> Deferred[Response] | None:
-        """:return: what is to be fired when the answer is ready to be handed out."""
+    ) -> tuple[Response, Deferred[Response] | None]:
+        """:return: the answer, and what is to be fired when it is ready to be handed out."""
         self._timer.cancel()
-        self._response = Response(
+        framing = start.framing
+        self._response = response = Response(
             start.head,
-            start.framing if start.framing >= 0 else None,
+            framing if framing >= 0 else None,
             request,
             BodyTransport(self._read_side, self.abort),
         )
         result, self._result = self._result, None
-        return result
-
-    def _reusable(self, reader: ResponseReader) -> bool:
-        """:return: the connection is in step: all was sent, all was read, and the server goes on."""
-        return (
-            reader.start is not None
-            and reader.start.persists
-            and not reader.excess
-            and (self._upload is None or self._upload.over)
-        )
+        return response, result
 
     # Ending
 
     def _finish(self, reusable: bool) -> None:
         response = self._response
-        self._stop_sending()
+        if self._upload is not None:
+            self._stop_sending()
         self._served += 1
         self._reset()
         if not self._lost:
             if reusable:
-                # An idle connection is read from, so that its end is seen when it comes.
-                self._read_side.read(True)
+                if not self._read_side.reading:
+                    # An idle connection is read from, so that its end is seen when it comes.
+                    self._read_side.read(True)
                 self._idle(self)
             else:
                 self._close()
         if response is not None:
-            response.body_ended(_COMPLETE)
+            response.body_ended(COMPLETE)
 
     def _fail(self, reason: Failure) -> None:
         result, response = self._result, self._response
@@ -278,6 +293,9 @@ class ClientConnection(Protocol):
         upload, self._upload = self._upload, None
         if upload is not None:
             upload.stop()
+
+    def _given_up(self, _: Deferred[Response]) -> None:
+        self._fail(Failure(CancelledError()))
 
     def _first_byte_timeout(self) -> None:
         self._fail(Failure(FirstByteTimeout()))

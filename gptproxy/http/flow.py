@@ -21,21 +21,23 @@ class ReadSide:
     Reading from a transport.
 
     :param transport: what is read from; it reads when this is made.
+
+    :ivar reading: it is.
     """
 
-    __slots__ = ("_reading", "_transport")
+    __slots__ = ("_transport", "reading")
 
     def __init__(self, transport: IConnection) -> None:
         self._transport = transport
-        self._reading = True
+        self.reading = True
 
     def read(self, reading: bool) -> None:
         """
         :param reading: read, or leave what comes to the kernel and so to the peer.
         """
-        if reading == self._reading:
+        if reading == self.reading:
             return
-        self._reading = reading
+        self.reading = reading
         if reading:
             self._transport.resumeProducing()
         else:

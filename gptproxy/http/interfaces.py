@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorCore,
     IReactorPluggableNameResolver,
+    IReactorSocket,
     IReactorTCP,
     IReactorThreads,
     IReactorTime,
@@ -25,7 +26,12 @@ __all__ = ["IBodyReceiver", "IConnection", "IReactor", "IRenderedAtHeaders", "IR
 
 
 class IReactor(
-    IReactorCore, IReactorPluggableNameResolver, IReactorTCP, IReactorThreads, IReactorTime
+    IReactorCore,
+    IReactorPluggableNameResolver,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorThreads,
+    IReactorTime,
 ):
     """The reactor as this house uses it: what connecting, waiting and working in threads take together."""
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
-
-from attrs import frozen
+from typing import NamedTuple
 
 __all__ = ["InvalidURL", "Origin", "split_url"]
 
@@ -26,8 +25,7 @@ class InvalidURL(ValueError):
     """Not an absolute http or https URL that can be read in one way only."""
 
 
-@frozen
-class Origin:
+class Origin(NamedTuple):
     """
     A server (RFC 9110 4.3.1): connections to one origin are interchangeable.
 

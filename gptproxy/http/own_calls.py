@@ -23,9 +23,9 @@ from twisted.web.iweb import IAgent
 
 from gptproxy.http.agent import ConnectFailed
 from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverReceived
+from gptproxy.http.collecting import ResponseTooLarge, collect_body
 from gptproxy.http.grammar import MalformedMessage
 from gptproxy.http.request_producer import BytesBody
-from gptproxy.http.response import ResponseTooLarge, collect_body
 
 __all__ = ["NoAnswer", "OwnAnswer", "OwnCalls", "backoff_seconds"]
 
@@ -64,11 +64,15 @@ class OwnAnswer:
     :param status: HTTP status code.
     :param body: its body, decompressed if the server compressed it.
     :param retry_after: the Retry-After header as sent, or None.
+    :param link: the Link header as sent (RFC 8288), or None.
+    :param location: the Location header as sent, or None.
     """
 
     status: int
     body: bytes = field(repr=False)
     retry_after: str | None = None
+    link: str | None = None
+    location: str | None = None
 
     def wait_seconds(self) -> float:
         """:return: what Retry-After asks for in seconds (RFC 9110 10.2.3); 0 where it does not, or names a date."""
@@ -197,8 +201,12 @@ class OwnCalls:
             method, url, headers=fields, data=data, allow_redirects=False, unbuffered=True
         )
         content = await collect_body(response.original, limit)
-        # Asked for as bytes: asked for as text, Twisted decodes as UTF-8, which a server's words need not be.
-        retry_after = response.headers.getRawHeaders(b"retry-after")
+
+        def sent(name: bytes) -> str | None:
+            # Asked for as bytes: asked for as text, Twisted decodes as UTF-8, which a server's words need not be.
+            values = response.headers.getRawHeaders(name)
+            return values[-1].decode("latin-1") if values else None
+
         return OwnAnswer(
-            response.code, content, retry_after[-1].decode("latin-1") if retry_after else None
+            response.code, content, sent(b"retry-after"), sent(b"link"), sent(b"location")
         )

@@ -7,9 +7,8 @@ May import the HTTP room and Twisted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -28,6 +27,23 @@ if TYPE_CHECKING:
     from gptproxy.http.channel import ServerChannel
 
 __all__ = ["Request"]
+
+_T = TypeVar("_T")
+
+
+class _made_once(Generic[_T]):  # noqa: N801 - a decorator
+    """What is made when it is first asked for. Python 3.11's own takes a lock, which costs more than most of these."""
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> _T:
+        made = instance.__dict__[self._name] = self._make(instance)
+        return made
 
 
 class Request(server.Request):
@@ -57,42 +73,43 @@ class Request(server.Request):
         self._lost: Callable[[], None] | None = None
         self._lean = False
 
-    @cached_property
-    def requestHeaders(self) -> Headers:  # type: ignore[override]  # an attribute there, made when first read here
+    @_made_once
+    def requestHeaders(self) -> Headers:
         """The field lines as Twisted's resources want them."""
         headers = Headers()
         for name, value in self.head.fields:
             headers.addRawHeader(name, value)
         return headers
 
-    @cached_property
-    def responseHeaders(self) -> Headers:  # type: ignore[override]  # likewise
+    @_made_once
+    def responseHeaders(self) -> Headers:
         """What the answer's head will say."""
         return Headers({b"date": [datetimeToString()]})
 
-    @cached_property
-    def received_cookies(self) -> dict[bytes, bytes]:  # type: ignore[override]  # likewise
+    @_made_once
+    def received_cookies(self) -> dict[bytes, bytes]:
         """The cookies of the request."""
         self.received_cookies = {}
         self.parseCookies()
         return self.received_cookies
 
-    @cached_property
-    def cookies(self) -> list[bytes]:  # type: ignore[override]  # likewise
+    @_made_once
+    def cookies(self) -> list[bytes]:
         """The cookies of the answer."""
         return []
 
-    @cached_property
-    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # likewise
+    @_made_once
+    def args(self) -> dict[bytes, list[bytes]]:
         """The query's parameters."""
         return parse_qs(self.target.query, True) if self.target.query else {}
 
-    @cached_property
+    @_made_once
     def client(self) -> IAddress:
-        """The client's address."""
-        return self.channel.getPeer()
+        """The client's address; behind a trusted proxy the one that it tells."""
+        peer, behind = self.channel.getPeer(), self.channel.site.behind_proxy
+        return peer if behind is None else behind(peer, self.head.fields)
 
-    @cached_property
+    @_made_once
     def host(self) -> IAddress:
         """The address the client reached."""
         return self.channel.getHost()

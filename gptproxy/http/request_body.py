@@ -9,6 +9,7 @@ May import the HTTP room and Twisted. Two implementations of
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -19,7 +20,7 @@ from zope.interface import implementer
 
 from gptproxy.http.interfaces import IBodyReceiver, IRequestBody
 
-__all__ = ["BodyIncomplete", "BodyTooLarge", "ReceivedBody", "StreamedBody"]
+__all__ = ["BodyIncomplete", "BodySource", "BodyTooLarge", "ReceivedBody", "StreamedBody"]
 
 
 class BodyTooLarge(Exception):
@@ -77,15 +78,29 @@ class _Collector:
         self._stop()
 
 
+class BodySource(Protocol):
+    """Where a :class:`StreamedBody` comes from: its channel."""
+
+    def wanted(self, body: StreamedBody) -> None:
+        """:param body: is asked for: the client may send it."""
+        ...  # pragma: no cover - a protocol's method has no body to run
+
+    def set_paused(self, paused: bool) -> None:
+        """:param paused: stop reading, or go on."""
+        ...  # pragma: no cover - as above
+
+    def take(self) -> bytes | None:
+        """:return: the body, if all of it waits; nothing of it is taken else."""
+        ...  # pragma: no cover - as above
+
+
 @implementer(IRequestBody, IPushProducer)
 class StreamedBody:
     """
     The body of a request on our own channel.
 
     :param length: in bytes, None for chunks.
-    :param start: called when the body is asked for: the channel begins to read it.
-    :param set_paused: tells the channel to stop and go on reading.
-    :param take: gives the body if all of it waits in the channel.
+    :param source: where it comes from.
 
     :ivar ended: it has come to its end, or never will.
     """
@@ -93,26 +108,16 @@ class StreamedBody:
     __slots__ = (
         "_early_end",
         "_receiver",
-        "_set_paused",
-        "_start",
-        "_take",
+        "_source",
         "ended",
         "length",
         "started",
     )
 
-    def __init__(
-        self,
-        length: int | None,
-        start: Callable[[StreamedBody], None],
-        set_paused: Callable[[bool], None],
-        take: Callable[[], bytes | None] = lambda: None,
-    ) -> None:
+    def __init__(self, length: int | None, source: BodySource) -> None:
         self.length = length
         self.started = False
-        self._start = start
-        self._set_paused = set_paused
-        self._take = take
+        self._source = source
         self._receiver: IBodyReceiver | None = None
         self.ended = False
         self._early_end: Failure | None = None
@@ -136,7 +141,7 @@ class StreamedBody:
             return None
         if self.length > limit_bytes:
             return None
-        body = self._take()
+        body = self._source.take()
         if body is not None:
             self.started = self.ended = True
         return body
@@ -150,7 +155,7 @@ class StreamedBody:
             receiver.body_failed(self._early_end)
             return self
         self._receiver = receiver
-        self._start(self)
+        self._source.wanted(self)
         return self
 
     # What the channel tells.
@@ -189,12 +194,12 @@ class StreamedBody:
     def pauseProducing(self) -> None:
         """Stop reading from the client."""
         if not self.ended:
-            self._set_paused(True)
+            self._source.set_paused(True)
 
     def resumeProducing(self) -> None:
         """Go on reading from the client."""
         if not self.ended:
-            self._set_paused(False)
+            self._source.set_paused(False)
 
     def stopProducing(self) -> None:
         """Drop what is still to come."""

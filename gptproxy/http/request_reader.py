@@ -13,15 +13,16 @@ from gptproxy.http.grammar import (
     CHUNKED,
     MalformedMessage,
     RequestHead,
-    field_values,
     has_stray_octet,
-    parse_request_head,
     persists,
-    request_framing,
+    read_request,
 )
 from gptproxy.http.target import Target, parse_target
 
 __all__ = ["RequestReader", "RequestStart"]
+
+
+_CR = ord("\r")
 
 
 class RequestStart(NamedTuple):
@@ -47,66 +48,78 @@ class RequestReader:
     One connection's input.
 
     :param header_limit_bytes: bound on a request's head.
+
+    :ivar waiting: what has been fed and not been read.
     """
 
-    __slots__ = ("_buffer", "_decoder", "_empty_line_skipped", "_header_limit", "_searched")
+    __slots__ = (
+        "_decoder",
+        "_empty_line_skipped",
+        "_framing",
+        "_header_limit",
+        "_searched",
+        "waiting",
+    )
 
     def __init__(self, header_limit_bytes: int) -> None:
         self._header_limit = header_limit_bytes
-        self._buffer = b""
+        self.waiting = b""
         # Where the next search for the head's end starts: a head that comes byte by byte is searched once.
         self._searched = 0
         self._empty_line_skipped = False
+        # Of the current body: how it ends, and what reads it as soon as anything does; 0 and None when it is read.
+        self._framing = 0
         self._decoder: BodyDecoder | None = None
 
     @property
     def waiting_bytes(self) -> int:
-        """How much has been fed and not been read."""
-        return len(self._buffer)
+        """How much that is."""
+        return len(self.waiting)
 
     @property
     def body_finished(self) -> bool:
         """The current request's body has been read to its end; so it is before the first request."""
-        return self._decoder is None or self._decoder.finished
+        return not self._framing
 
     def feed(self, data: bytes) -> None:
         """
         :param data: the connection's next bytes.
         """
-        self._buffer = self._buffer + data if self._buffer else data
+        self.waiting = self.waiting + data if self.waiting else data
 
     def read_head(self) -> RequestStart | None:
         """
         :return: the next request's start, or None until more is fed. To be called when the last body is finished.
         :raise MalformedMessage: what came is no request; nothing more can be read.
         """
-        if not self._empty_line_skipped and self._buffer.startswith(b"\r\n"):
+        if not self.waiting:
+            return None
+        if self.waiting[0] == _CR and not self._empty_line_skipped and self.waiting[:2] == b"\r\n":
             # RFC 9112 2.2: an empty line before the request line is ignored; one, however the bytes arrive.
             self._empty_line_skipped = True
-            self._buffer = self._buffer[2:]
-        end = self._buffer.find(b"\r\n\r\n", self._searched, self._header_limit)
+            self.waiting = self.waiting[2:]
+        end = self.waiting.find(b"\r\n\r\n", self._searched, self._header_limit)
         if end < 0:
-            if has_stray_octet(self._buffer, self._searched, self._header_limit):
+            if has_stray_octet(self.waiting, self._searched, self._header_limit):
                 raise MalformedMessage("the request's head does not follow HTTP/1.1's grammar")
-            if len(self._buffer) >= self._header_limit:
+            if len(self.waiting) >= self._header_limit:
                 raise MalformedMessage("the request's headers are too large", 431)
-            self._searched = max(0, len(self._buffer) - 3)
+            self._searched = max(0, len(self.waiting) - 3)
             return None
-        head = parse_request_head(self._buffer[: end + 4])
-        framing = request_framing(head)
+        head, told, options, waits = read_request(self.waiting[:end].split(b"\r\n"))
+        framing = told or 0
         start = RequestStart(
             head,
             parse_target(head.target),
             None if framing == CHUNKED else framing,
-            persists(head.minor_version, head.fields),
-            framing != 0
-            and head.minor_version == 1
-            and b"100-continue" in map(bytes.lower, field_values(head.fields, b"expect")),
+            persists(head.minor_version, options),
+            framing != 0 and waits,
         )
-        self._buffer = self._buffer[end + 4 :]
+        self.waiting = self.waiting[end + 4 :]
         self._searched = 0
         self._empty_line_skipped = False
-        self._decoder = decoder_for(framing, trailers=False)
+        self._framing = framing
+        self._decoder = None
         return start
 
     def read_body(self) -> list[bytes]:
@@ -114,16 +127,30 @@ class RequestReader:
         :return: the next pieces of the current request's body.
         :raise MalformedMessage: what came is no such body; nothing more can be read.
         """
-        decoder = self._decoder
-        if decoder is None or decoder.finished or not self._buffer:
+        if not self._framing or not self.waiting:
             return []
-        data, self._buffer = self._buffer, b""
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = decoder_for(self._framing, trailers=False)
+        data, self.waiting = self.waiting, b""
         pieces = decoder.receive(data)
         if decoder.finished:
-            self._buffer, decoder.remainder = decoder.remainder, b""
+            self.waiting, self._framing, self._decoder = decoder.remainder, 0, None
         return pieces
+
+    def take_body(self) -> bytes | None:
+        """
+        :return: the current request's body, where all of it waits and nothing of it has been read; else None, and
+            nothing is taken.
+        """
+        length = self._framing
+        if length < 0 or len(self.waiting) < length or self._decoder is not None:
+            return None
+        body, self.waiting = self.waiting[:length], self.waiting[length:]
+        self._framing = 0
+        return body
 
     def clear(self) -> None:
         """Throw away what waits."""
-        self._buffer = b""
+        self.waiting = b""
         self._searched = 0

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ITransport
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
@@ -21,13 +20,14 @@ from zope.interface import implementer
 from gptproxy.http.flow import ReadSide
 from gptproxy.http.grammar import Fields, ResponseHead
 
-__all__ = ["BodyTransport", "ClientRequest", "Response", "ResponseTooLarge", "collect_body"]
+__all__ = [
+    "COMPLETE",
+    "BodyTransport",
+    "ClientRequest",
+    "Response",
+]
 
 _NO_ADDRESS = UNIXAddress(None)
-
-
-class ResponseTooLarge(Exception):
-    """An answer's body is longer than whoever asked wants to hold."""
 
 
 @implementer(IClientRequest)
@@ -40,10 +40,10 @@ class ClientRequest:
     :param headers: the fields that were given.
     """
 
-    def __init__(self, method: bytes, absoluteURI: bytes, headers: Headers) -> None:
+    def __init__(self, method: bytes, absoluteURI: bytes, headers: Headers | None = None) -> None:
         self.method = method
         self.absoluteURI = absoluteURI
-        self.headers = headers
+        self.headers = Headers() if headers is None else headers
 
 
 @implementer(ITransport, IPushProducer)
@@ -51,14 +51,14 @@ class BodyTransport:
     """
     The transport that a body's protocol sees: it can pause, resume and give up, until the body has ended.
 
-    :param read_side: the connection's reading.
+    :param read_side: the connection's reading; None where the body has ended.
     :param abort: drops the connection.
     """
 
     __slots__ = ("_abort", "_read_side", "disconnecting")
 
-    def __init__(self, read_side: ReadSide, abort: Callable[[], None]) -> None:
-        self._read_side: ReadSide | None = read_side
+    def __init__(self, read_side: ReadSide | None, abort: Callable[[], None]) -> None:
+        self._read_side = read_side
         self._abort = abort
         self.disconnecting = False
 
@@ -100,6 +100,12 @@ class BodyTransport:
         return _NO_ADDRESS
 
 
+_ENDED = BodyTransport(None, lambda: None)
+"""The transport of a body that has ended."""
+
+COMPLETE = Failure(ResponseDone())
+"""The end of a body that has come to it. One for all: making one takes as long as reading a head."""
+
 _NOBODY = Protocol()
 """Stands for whoever took a body that needed no protocol."""
 
@@ -117,6 +123,17 @@ class Response:
     :ivar fields: the field lines as they came, those that are the connection's own among them (RFC 9110 7.6.1).
     """
 
+    code: int
+    phrase: bytes
+    fields: Fields
+    previousResponse: IResponse | None = None
+    _protocol: IProtocol | None = None
+    _end: Failure | None = None
+    _headers: Headers | None = None
+    # Who is told of what comes before somebody takes it, and how many more bytes of it are read.
+    _watch: Callable[[bytes | None], None] | None = None
+    _room = 0
+
     def __init__(
         self,
         head: ResponseHead,
@@ -124,19 +141,17 @@ class Response:
         request: ClientRequest,
         transport: BodyTransport,
     ) -> None:
-        self.version = (b"HTTP", 1, head.minor_version)
-        self.code = head.status
-        self.phrase = head.reason
-        self.fields: Fields = head.fields
+        self.code, self.phrase, self._minor_version, self.fields = head
         self.length = UNKNOWN_LENGTH if length is None else length
         self.request = request
-        self.previousResponse: IResponse | None = None
         self._transport = transport
-        self._protocol: IProtocol | None = None
         # What came before somebody took it; None from then on.
         self._waiting: list[bytes] | None = []
-        self._end: Failure | None = None
-        self._headers: Headers | None = None
+
+    @property
+    def version(self) -> tuple[bytes, int, int]:
+        """The protocol and its version."""
+        return (b"HTTP", 1, self._minor_version)
 
     @property
     def headers(self) -> Headers:
@@ -172,6 +187,49 @@ class Response:
         if self._end is not None:
             protocol.connectionLost(self._end)
 
+    @property
+    def end(self) -> Failure | None:
+        """:class:`~twisted.web.client.ResponseDone`, or why the body is not complete; None while it is coming."""
+        return self._end
+
+    @property
+    def waiting(self) -> bytes:
+        """What of the body has come and nobody has taken."""
+        waiting = self._waiting
+        if not waiting:
+            return b""
+        if len(waiting) > 1:
+            waiting[:] = [b"".join(waiting)]
+        return waiting[0]
+
+    def read_ahead(self, limit_bytes: int, watch: Callable[[bytes | None], None]) -> None:
+        """
+        Go on reading before somebody takes the body. What comes is held, and delivered in its turn.
+
+        :param limit_bytes: how much more is read, but for the read that passes it.
+        :param watch: called with every piece, and with None at the body's end.
+        """
+        self._room = limit_bytes
+        self._watch = watch
+        self._transport.resumeProducing()
+
+    @classmethod
+    def complete(
+        cls, head: ResponseHead, length: int | None, request: ClientRequest, body: bytes
+    ) -> Response:
+        """
+        :param head: its status and fields.
+        :param length: of the body in bytes, as the head has it; None where it has none.
+        :param request: what it answers.
+        :param body: all of it.
+        :return: an answer whose connection is nothing to it any more.
+        """
+        made = cls(head, length, request, _ENDED)
+        if body:
+            made._waiting = [body]
+        made._end = COMPLETE
+        return made
+
     def take_whole(self) -> bytes | None:
         """
         Take the body if all of it has come already, as a short answer's has when its head has.
@@ -181,11 +239,11 @@ class Response:
         waiting = self._waiting
         if waiting is None or self._protocol is not None:
             return None
-        if self._end is None or not self._end.check(ResponseDone):
+        if self._end is None or not isinstance(self._end.value, ResponseDone):
             return None
         self._protocol = _NOBODY
         self._waiting = []
-        return b"".join(waiting)
+        return waiting[0] if len(waiting) == 1 else b"".join(waiting)
 
     def abandon(self) -> None:
         """The body is not wanted: drop the connection unless it is complete already."""
@@ -198,10 +256,16 @@ class Response:
 
     def body_piece(self, piece: bytes) -> None:
         """
-        :param piece: the body's next bytes. Before :meth:`deliverBody` at most one read of them is held.
+        :param piece: the body's next bytes. Before :meth:`deliverBody` at most one read of them is held, and what
+            :meth:`read_ahead` asks for.
         """
         if self._waiting is not None:
             self._waiting.append(piece)
+            if self._watch is not None:
+                self._room -= len(piece)
+                if self._room <= 0:
+                    self._transport.pauseProducing()
+                self._watch(piece)
         elif self._protocol is not None:
             self._protocol.dataReceived(piece)
 
@@ -213,54 +277,5 @@ class Response:
         self._transport.detach()
         if self._waiting is None and self._protocol is not None:
             self._protocol.connectionLost(reason)
-
-
-class _Collector(Protocol):
-    """Gathers a body up to a limit."""
-
-    transport: BodyTransport
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit = limit_bytes
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._over = False
-        self.result: Deferred[bytes] = Deferred(lambda _: self._stop())
-
-    def dataReceived(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._limit and not self._over:
-            self._stop()
-            self.result.errback(Failure(ResponseTooLarge()))
-        elif not self._over:
-            self._pieces.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._over:
-            return
-        self._over = True
-        if reason.check(ResponseDone):
-            self.result.callback(b"".join(self._pieces))
-        else:
-            self.result.errback(reason)
-
-    def _stop(self) -> None:
-        self._over = True
-        self._pieces.clear()
-        # Of a body's transport in Twisted's own client, treq's tests included, this is all there is to give up with.
-        self.transport.stopProducing()
-
-
-def collect_body(response: IResponse, limit_bytes: int) -> Deferred[bytes]:
-    """
-    Read an answer's body into memory.
-
-    :param response: whose body.
-    :param limit_bytes: how long it may be.
-    :return: a Deferred that fires with the body; fails with :class:`ResponseTooLarge`,
-        :class:`~gptproxy.http.grammar.MalformedMessage` or :class:`~twisted.internet.error.ConnectionClosed`.
-        Cancelling it drops the connection.
-    """
-    collector = _Collector(limit_bytes)
-    response.deliverBody(collector)
-    return collector.result
+        elif self._watch is not None:
+            self._watch(None)

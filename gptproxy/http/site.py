@@ -6,19 +6,44 @@ May import the HTTP room and Twisted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 from twisted.web import http, server
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 
 from gptproxy.http.answer_writer import RefusalPage
 from gptproxy.http.channel import ServerChannel
-from gptproxy.http.connection_limit import ConnectionLimit, Place, RefusedConnection
+from gptproxy.http.connection_limit import ConnectionLimit, RefusedConnection
+from gptproxy.http.held_back import HeldBack
 from gptproxy.http.request import Request
+from gptproxy.http.site_channel import SiteChannel
 
 __all__ = ["RefusalPage", "ServerTimeouts", "Site", "plain_refusal"]
+
+
+class Turnstile(Protocol):
+    """
+    Who lets requests in.
+
+    :ivar shedding: not all are; a variable, because every request looks at it.
+    """
+
+    shedding: bool
+
+    def turns_away(self, now: float) -> bool:
+        """
+        Asked while not all are let in.
+
+        :param now: seconds.
+        :return: whether the request that comes now is refused.
+        """
+        ...  # pragma: no cover - a protocol's method has no body to run
+
+
+_BY_CHILDREN = Resource.getChildWithDefault
 
 
 @frozen
@@ -47,27 +72,6 @@ def plain_refusal(status: int, reason: str) -> tuple[tuple[tuple[bytes, bytes], 
     return ((b"content-type", b"text/plain; charset=utf-8"),), reason.encode() + b"\n"
 
 
-class _CountedChannel(ServerChannel):
-    """
-    A channel that takes up a place as long as its connection lasts.
-
-    :param site: whose resources answer.
-    :param place: its own.
-    """
-
-    def __init__(self, site: Site, place: Place) -> None:
-        super().__init__(site)
-        self._place = place
-
-    def connectionMade(self) -> None:
-        self._place.take()
-        super().connectionMade()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._place.leave()
-        super().connectionLost(reason)
-
-
 class Site(server.Site):
     """
     A Twisted Site whose connections are :class:`~gptproxy.http.channel.ServerChannel`.
@@ -80,10 +84,21 @@ class Site(server.Site):
         their own.
     :param refusal_page: how refusals of the room's own are worded.
     :param connection_limit: how many clients may be connected.
+
+    :ivar channels: the connections that there are.
+    :ivar held_back: those of them that are not read from for a moment, because calls of theirs were turned away.
+    :ivar draining: no connection is kept for another request.
     """
 
     requestFactory = Request  # type: ignore[assignment]  # it takes our channel, Twisted's takes Twisted's
     noisy = False
+    turnstile: Turnstile | None = None
+    """Knows when there is more to do than can be done; None: never."""
+    busy_answer: Callable[[int], bytes] = staticmethod(lambda seconds: b"")
+    """What calls that it turns away are answered, who are to come again in so many seconds: head and body, for a
+    connection that is kept."""
+    behind_proxy: Callable[[IAddress, Iterable[tuple[bytes, bytes]]], IAddress] | None = None
+    """Tells, by a connection's other end and a request's fields, whose the request is; None: the other end's."""
 
     def __init__(
         self,
@@ -103,6 +118,58 @@ class Site(server.Site):
         self.body_limit_bytes = body_limit_bytes
         self.refusal_page = refusal_page
         self.connection_limit = connection_limit or ConnectionLimit(clock)
+        self.channels: set[SiteChannel] = set()
+        self.held_back = HeldBack(clock, self._sheds)
+        self.draining = False
+
+    def getResourceFor(self, request: server.Request) -> IResource:
+        """
+        As Twisted's, without a call for each segment that was put there by ``putChild``.
+
+        :param request: whose resource is looked for.
+        :return: it.
+        """
+        request.site = self
+        request.sitepath = []  # type: ignore[attr-defined]  # Twisted does not type it
+        resource: Resource = self.resource
+        postpath, prepath = request.postpath or [], request.prepath or []
+        known = 0
+        for segment in postpath:
+            if (
+                resource.isLeaf
+                or getattr(type(resource), "getChildWithDefault", None) is not _BY_CHILDREN
+                or segment not in resource.children
+            ):
+                break
+            resource = resource.children[segment]
+            known += 1
+        prepath += postpath[:known]
+        del postpath[:known]
+        while postpath and not resource.isLeaf:
+            segment = postpath.pop(0)
+            prepath.append(segment)
+            resource = resource.getChildWithDefault(segment, request)
+        return resource
+
+    def _sheds(self) -> bool:
+        return self.turnstile is not None and self.turnstile.shedding
+
+    @property
+    def busy(self) -> bool:
+        """A request is answered or may be on its way, or an answer's bytes are."""
+        return any(channel.busy for channel in self.channels)
+
+    def drain(self) -> None:
+        """Keep no connection any longer than for what is under way on it."""
+        self.draining = True
+        self.held_back.release_all()
+        for channel in list(self.channels):
+            channel.drain()
+
+    def close_connections(self) -> None:
+        """Close those that wait for a request, or for the rest of one."""
+        for channel in list(self.channels):
+            channel.close_unasked()
 
     def startFactory(self) -> None:
         """Nothing: the access line is written where the call is known, not here."""
@@ -132,4 +199,4 @@ class Site(server.Site):
             Twisted's for TLS and for PROXY among them, cannot do with None.
         """
         place = self.connection_limit.place(addr)
-        return RefusedConnection() if place is None else _CountedChannel(self, place)
+        return RefusedConnection() if place is None else SiteChannel(self, place)

@@ -41,7 +41,9 @@ def parse_target(target: bytes) -> Target:
     :param target: in origin-form, as the grammar accepts it.
     :raise MalformedMessage: the path has an ambiguous spelling.
     """
-    return _known_target(target) if len(target) <= CACHED_TARGET_BYTES else _parsed(target)
+    # A query may hold a secret, which is not to stay in memory.
+    known = len(target) <= CACHED_TARGET_BYTES and b"?" not in target
+    return _known_target(target) if known else _parsed(target)
 
 
 def _parsed(target: bytes) -> Target:

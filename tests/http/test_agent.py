@@ -64,6 +64,8 @@ class SendingTests(AgentCase):
             target = b"/" + bad
             asking = self.agent.ask(b"GET", ORIGIN, target, ())
             self.failureResultOf(Deferred.fromCoroutine(asking), ValueError)
+            strange = Origin(False, "h" + bad.decode(), 80)
+            self.failureResultOf(self.ask(origin=strange), ValueError)
         self.assertEqual(self.network.tcpClients, [])
 
     def test_twisteds_way_to_ask_takes_a_url_and_headers(self) -> None:
@@ -99,6 +101,7 @@ class KeepingTests(AgentCase):
         for transport in self.network.transports:
             transport.deliver(OK)
         self.assertEqual([self.successResultOf(each).code for each in asked], [200, 200])
+        self.assertEqual(self.agent.connections, 2)
         # Taken last in, first out: those that are not needed grow old and go.
         self.network.transports[0].take()
         self.served(self.network.transports[1])
@@ -119,6 +122,7 @@ class KeepingTests(AgentCase):
 
     def test_a_kept_connection_that_the_server_closed_is_forgotten(self) -> None:
         self.served().leave()
+        self.assertEqual(self.agent.connections, 0)
         self.served()
         self.assertEqual(len(self.network.tcpClients), 2)
 
@@ -149,10 +153,12 @@ class KeepingTests(AgentCase):
         busy.settle()
         self.assertTrue(busy.aborted)
         self.assertFalse(late.aborted)
+        self.assertEqual(self.agent.connections, 1)
         late.deliver(OK)
         self.assertEqual(self.successResultOf(third).code, 200)
         late.settle()
         self.assertTrue(late.aborted)
+        self.assertEqual(self.agent.connections, 0)
         self.assertEqual(self.network.getDelayedCalls(), [])
 
 

@@ -53,6 +53,36 @@ class TimeoutTests(SynchronousTestCase):
         self.assertTrue(client.ended)
         client.check_nothing_is_left()
 
+    def test_so_are_those_of_a_second_request_that_comes_in_parts(self) -> None:
+        """From its own first byte; not the longer time that a connection may be idle."""
+        client = Client(Rendered(path_of))
+        client.send(GET)
+        client.answer()
+        client.wait(20)
+        for i in range(5):
+            client.send(GET[i : i + 1])
+            client.wait(5)
+        self.assertFalse(client.ended)
+        client.wait(5)
+        self.assertEqual(client.answer().status, 408)
+        client.check_nothing_is_left()
+
+    def test_a_body_that_nobody_wanted_and_that_filled_the_buffer_is_thrown_away(self) -> None:
+        """And the connection read from again, for the next request."""
+        size = MAX_READ_AHEAD_BYTES + 1
+        client = Client(EarlyRendered(lambda _: None))
+        client.send(
+            b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+        )
+        self.assertFalse(client.transport.reading)
+        resource = client.site.resource
+        resource.requests[0].answer_lean(200, b"OK", (), b"")
+        self.assertTrue(client.transport.reading)
+        client.send(GET)
+        resource.requests[1].answer_lean(200, b"OK", (), b"")
+        self.assertEqual(len(client.answers(b"POST", b"GET")), 2)
+        client.check_nothing_is_left()
+
     def test_a_client_that_says_nothing_is_left_without_a_word(self) -> None:
         for lead in (b"", b"\r\n"):
             client = Client(Rendered(path_of))

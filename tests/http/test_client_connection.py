@@ -103,6 +103,27 @@ class AnswerTests(SynchronousTestCase):
         upstream.check_nothing_is_left()
 
 
+class PausingTests(SynchronousTestCase):
+    def test_a_body_paused_at_its_last_piece_leaves_a_connection_that_is_read_from(self) -> None:
+        """Else the end of an idle connection would not be seen."""
+
+        class Pausing(Taker):
+            def dataReceived(self, data: bytes) -> None:
+                super().dataReceived(data)
+                self.transport.pauseProducing()  # type: ignore[union-attr]  # a body's transport has it
+
+        upstream = Upstream()
+        asked = upstream.ask()
+        upstream.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        taker = Pausing()
+        self.successResultOf(asked).deliverBody(taker)
+        upstream.answer(b"hi")
+        self.assertEqual(taker.data, b"hi")
+        self.assertTrue(upstream.transport.reading)
+        self.assertEqual(upstream.idle, 1)
+        upstream.check_nothing_is_left()
+
+
 class OutOfStepTests(SynchronousTestCase):
     def dropped(self, upstream: Upstream) -> None:
         upstream.transport.settle()

@@ -297,3 +297,12 @@ def test_a_long_hostile_head_is_read_in_one_pass() -> None:
                 parse_request_head(head)
             with pytest.raises(MalformedMessage):
                 parse_response_head(head)
+
+
+def test_a_trailers_last_line_has_its_end_and_its_lines_are_counted() -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        parse_fields(b"a: b")
+    assert caught.value.reason == "the trailer does not follow HTTP/1.1's grammar"
+    with pytest.raises(MalformedMessage) as caught:
+        parse_fields(b"a: b\r\n" * (MAX_FIELDS + 1))
+    assert caught.value.status == 431

@@ -8,11 +8,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.interfaces import IReactorPluggableNameResolver, IReactorTCP, ITCPTransport
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from gptproxy.http import ImmediateReactor
+from gptproxy.http.immediate import read_directly
 
 
 class _End(Protocol):
@@ -44,6 +46,13 @@ class _End(Protocol):
             self.wanted = 0
             self.enough.callback(self.received)
         return self.enough
+
+
+class _Reset:
+    """A socket whose peer has reset the connection."""
+
+    def recv(self, size: int) -> bytes:
+        raise ConnectionResetError
 
 
 class ImmediateTests(TestCase):
@@ -127,6 +136,30 @@ class ImmediateTests(TestCase):
         self.assertTrue(IReactorTCP.providedBy(immediate))
         self.assertTrue(IReactorPluggableNameResolver.providedBy(immediate))
         self.assertEqual(immediate.callLater, reactor.callLater)
+
+    async def _directly(self) -> None:
+        called, served = await self.connected()
+        self.assertIsNot(called.transport.protocol, called)
+        for end in (called, served):
+            read_directly(end)
+            self.assertIs(end.transport.protocol, end)
+        served.transport.write(b"still here")
+        self.assertEqual(await called.take(10), b"still here")
+
+    def test_what_an_endpoint_puts_around_a_protocol_is_taken_away(self) -> None:
+        """And nothing else is changed by it."""
+        return Deferred.fromCoroutine(self._directly())
+
+    async def _nothing(self) -> None:
+        called, served = await self.connected()
+        self.assertIsNone(called.transport.doRead())
+        sound, served.transport.socket = served.transport.socket, _Reset()
+        self.assertIs(served.transport.doRead(), CONNECTION_LOST)
+        served.transport.socket = sound
+
+    def test_a_read_without_anything_to_read(self) -> None:
+        """Is none; one from a socket that was reset is a loss."""
+        return Deferred.fromCoroutine(self._nothing())
 
     async def _interface(self) -> None:
         called, served = await self.connected()

@@ -27,6 +27,8 @@ def chunk(data: bytes) -> bytes:
 
 
 class RelayCase(SynchronousTestCase):
+    heartbeat_seconds: float | None = None
+
     def setUp(self) -> None:
         self.resource = EarlyRendered(lambda _: None)
         self.client = Client(self.resource)
@@ -41,9 +43,11 @@ class RelayCase(SynchronousTestCase):
         asked = self.upstream.ask()
         self.upstream.answer(CHUNKED, *pieces)
         request = self.resource.requests[-1]
-        relay = relay_body(self.successResultOf(asked), request, self.client.clock, 100.0)
+        self.relay = relay_body(
+            self.successResultOf(asked), request, self.client.clock, 100.0, self.heartbeat_seconds
+        )
         self.upstream.transport.settle()
-        return request, relay
+        return request, self.relay.result
 
     def broken(self, relay: Deferred[int], cause: type[BaseException]) -> RelayBroken:
         error = self.failureResultOf(relay, RelayBroken).value
@@ -85,18 +89,30 @@ class RelayTests(RelayCase):
         request.write(b"y" * 100_000)
         asked = self.upstream.ask()
         self.upstream.answer(CHUNKED, chunk(b"x"))
-        relay = relay_body(self.successResultOf(asked), request, self.client.clock, 100.0)
+        relay = relay_body(self.successResultOf(asked), request, self.client.clock, 100.0).result
         self.upstream.transport.settle()
         self.assertFalse(self.upstream.transport.reading)
         relay.cancel()
         self.failureResultOf(relay, CancelledError)
 
-    def test_a_body_that_breaks_off_tells_its_last_bytes(self) -> None:
-        for pieces, tail in (((), b""), ((b"data: 1\n\n",), b" 1\n\n"), ((b"a", b"b"), b"ab")):
+    def test_a_body_that_breaks_off_leaves_its_last_bytes(self) -> None:
+        """They tell whether it was cut in an event, and what the call cost; of a long body 4 to 8 KiB are kept."""
+        long = b"x" * 3000
+        for pieces, tail, between in (
+            ((), b"", True),
+            ((b"data: 1\n\n",), b"data: 1\n\n", True),
+            ((b"data: 1\r\r",), b"data: 1\r\r", True),
+            ((b"data: 1\r\n", b"\r\n"), b"data: 1\r\n\r\n", True),
+            ((b"a", b"b\n"), b"ab\n", False),
+            ((long, long), long + long, False),
+            ((long, long, long), b"x" * 4096, False),
+            ((long * 3, b"y"), b"x" * 4096 + b"y", False),
+        ):
             upstream = self.upstream = Upstream()
             _, relay = self.relayed(*map(chunk, pieces))
             upstream.transport.leave(reset())
-            self.assertEqual(self.broken(relay, type(reset())).tail, tail)
+            self.broken(relay, type(reset()))
+            self.assertEqual((bytes(self.relay.tail), self.relay.between_events), (tail, between))
             upstream.check_nothing_is_left()
             self.client.check_nothing_is_left()
             self.client = Client(self.resource)
@@ -108,7 +124,7 @@ class RelayTests(RelayCase):
         self.client.wait(99)
         self.assertNoResult(relay)
         self.client.wait(1)
-        self.assertEqual(self.broken(relay, RelayStalled).tail, b"etwo")
+        self.broken(relay, RelayStalled)
         self.upstream.transport.settle()
         self.assertTrue(self.upstream.transport.aborted)
 
@@ -161,12 +177,84 @@ class RelayTests(RelayCase):
         def relay(request: Request) -> None:
             asked = self.upstream.ask()
             self.upstream.answer(CHUNKED + chunk(b"one") + b"0\r\n\r\n")
-            done = relay_body(self.successResultOf(asked), request, Clock(), 100.0)
+            done = relay_body(self.successResultOf(asked), request, Clock(), 100.0).result
             done.addCallback(lambda _: request.finish())
 
         client = StubTreq(EarlyRendered(relay))
         response = self.successResultOf(client.get("http://h/"))
         self.assertEqual(self.successResultOf(client.content(response)), b"one")
+
+
+class HeartbeatTests(RelayCase):
+    """A stream's silence is filled by comments, which every reader of events skips."""
+
+    heartbeat_seconds = 15.0
+    PING = chunk(b": ping\n\n")
+    EVENT = b"data: 1\n\n"
+
+    def pings(self) -> int:
+        self.client.transport.settle()
+        return self.client.transport.sent.count(self.PING)
+
+    def end(self, relay: Deferred[int]) -> None:
+        relay.cancel()
+        self.failureResultOf(relay, CancelledError)
+
+    def test_each_time_so_long_after_the_last_byte(self) -> None:
+        _, relay = self.relayed(chunk(self.EVENT))
+        seen = []
+        for seconds in (14, 1, 14, 1):
+            self.client.wait(seconds)
+            seen.append(self.pings())
+        self.upstream.answer(chunk(self.EVENT))
+        for seconds in (14, 1):
+            self.client.wait(seconds)
+            seen.append(self.pings())
+        self.assertEqual(seen, [0, 1, 1, 2, 2, 3])
+        self.upstream.answer(chunk(self.EVENT), b"0\r\n\r\n")
+        self.upstream.transport.settle()
+        # Comments are not counted as the upstream's.
+        self.assertEqual(self.successResultOf(relay), 3 * len(self.EVENT))
+
+    def test_before_the_first_event_too(self) -> None:
+        _, relay = self.relayed()
+        self.client.wait(15)
+        self.assertEqual(self.pings(), 1)
+        self.end(relay)
+
+    def test_never_inside_an_event(self) -> None:
+        _, relay = self.relayed(chunk(self.EVENT + b"data: "))
+        self.client.wait(40)
+        self.assertEqual(self.pings(), 0)
+        self.upstream.answer(chunk(b"2\n\n"))
+        self.client.wait(15)
+        self.assertEqual(self.pings(), 1)
+        self.end(relay)
+
+    def test_never_where_events_have_ids(self) -> None:
+        """OpenAI's Python client makes an event of an empty line then, and fails on it."""
+        _, relay = self.relayed(chunk(b"data: 1\nid: 7\n\n"))
+        self.client.wait(40)
+        self.assertEqual(self.pings(), 0)
+        self.end(relay)
+
+    def test_never_to_a_caller_who_does_not_read(self) -> None:
+        self.client.transport.peer_reads = False
+        _, relay = self.relayed(chunk(b"x" * 100_000 + b"\n\n"))
+        self.client.wait(40)
+        self.client.transport.peer_reads = True
+        self.assertEqual(self.pings(), 0)
+        self.end(relay)
+
+    def test_they_do_not_keep_a_silent_upstream(self) -> None:
+        _, relay = self.relayed(chunk(self.EVENT))
+        for _ in range(6):
+            self.client.wait(15)
+        self.client.wait(9)
+        self.assertNoResult(relay)
+        self.client.wait(1)
+        self.broken(relay, RelayStalled)
+        self.assertEqual(self.pings(), 6)
 
 
 class UploadTests(RelayCase):

@@ -160,3 +160,48 @@ class CollectTests(ResponseCase):
         self.failureResultOf(collected, CancelledError)
         self.upstream.transport.settle()
         self.assertTrue(self.upstream.transport.aborted)
+
+
+class ReadAheadTests(ResponseCase):
+    """A body can be looked at before somebody takes it."""
+
+    def ahead(self, limit_bytes: int, *pieces: bytes) -> tuple[Response, list[bytes | None]]:
+        response = self.answered(*pieces)
+        seen: list[bytes | None] = []
+        response.read_ahead(limit_bytes, seen.append)
+        self.upstream.transport.settle()
+        return response, seen
+
+    def test_what_comes_is_told_and_kept(self) -> None:
+        response, seen = self.ahead(100, b"ab")
+        self.assertEqual((response.waiting, response.end), (b"ab", None))
+        self.upstream.answer(b"cd", b"ef")
+        self.assertEqual(seen, [b"cd", b"ef", None])
+        self.assertEqual(response.waiting, b"abcdef")
+        self.assertEqual(response.end and response.end.type, ResponseDone)
+        self.assertEqual(response.take_whole(), b"abcdef")
+        self.assertEqual(response.waiting, b"")
+
+    def test_no_more_than_wanted_is_read(self) -> None:
+        response, seen = self.ahead(2, b"ab")
+        self.upstream.answer(b"cd", b"ef")
+        self.assertEqual((seen, self.upstream.transport.reading), ([b"cd"], False))
+        taker = Taker()
+        response.deliverBody(taker)
+        self.upstream.transport.settle()
+        self.assertEqual((taker.data, taker.end and taker.end.type), (b"abcdef", ResponseDone))
+        self.assertEqual(seen, [b"cd"])
+
+    def test_a_body_that_breaks_off_is_told_too(self) -> None:
+        response, seen = self.ahead(100, b"ab")
+        self.upstream.transport.leave(ConnectionDone())
+        self.assertEqual(seen, [None])
+        assert response.end is not None
+        self.assertNotEqual(response.end.type, ResponseDone)
+
+    def test_it_can_be_given_up(self) -> None:
+        response, _ = self.ahead(100, b"ab")
+        response.abandon()
+        self.upstream.transport.settle()
+        self.assertTrue(self.upstream.transport.aborted)
+        self.assertEqual(response.waiting, b"")

@@ -20,6 +20,8 @@ from twisted.trial.unittest import TestCase
 from gptproxy.http import (
     Agent,
     ConnectFailed,
+    ImmediateReactor,
+    ImmediateTLSFactory,
     Origin,
     Request,
     ResponseNeverReceived,
@@ -67,9 +69,10 @@ class SocketCase(TestCase):
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.reactor = reactor
+        # As the daemon has it.
+        self.reactor = ImmediateReactor(reactor)
         self.authority = Authority()
-        self.agent = Agent(reactor, self.trust)  # type: ignore[arg-type]  # the module is typed as nothing
+        self.agent = Agent(self.reactor, self.trust)  # type: ignore[arg-type]  # the module is typed as nothing
         self.ports: list[IListeningPort] = []
         self.sites: list[CountedSite] = []
 
@@ -95,7 +98,8 @@ class SocketCase(TestCase):
         if options is None:
             port = self.reactor.listenTCP(0, site, interface="127.0.0.1")
         else:
-            port = self.reactor.listenSSL(0, site, options, interface="127.0.0.1")
+            secured = ImmediateTLSFactory(options, False, site, self.reactor)
+            port = self.reactor.listenTCP(0, secured, interface="127.0.0.1")
         self.ports.append(port)
         self.sites.append(site)
         address = port.getHost()
@@ -212,7 +216,7 @@ class RelayTests(SocketCase):
         def relay(request: Request) -> None:
             async def answer() -> None:
                 response = await self.agent.ask(b"GET", upstream, b"/", ())
-                sent = await relay_body(response, request, self.reactor, 30.0)
+                sent = await relay_body(response, request, self.reactor, 30.0).result
                 self.assertEqual(sent, len(content))
                 request.finish()
 
@@ -232,7 +236,7 @@ class RelayTests(SocketCase):
         def relay(request: Request) -> None:
             async def answer() -> None:
                 response = await self.agent.ask(b"GET", upstream, b"/", ())
-                await relay_body(response, request, self.reactor, 30.0)
+                await relay_body(response, request, self.reactor, 30.0).result
 
             answering = Deferred.fromCoroutine(answer())
             request.notifyFinish().addErrback(lambda _: answering.cancel())

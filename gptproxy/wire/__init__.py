@@ -13,25 +13,36 @@ from gptproxy.wire.json_members import (
     NotAnObject,
     Span,
     element_spans,
+    end_of_value,
     member_spans,
     splice,
 )
+from gptproxy.wire.json_names import FoundMember, NameFinder, NameScan
 from gptproxy.wire.json_scan import BrokenJSON
 from gptproxy.wire.json_slices import ElementScan, MemberScan
+from gptproxy.wire.multipart import BrokenForm, FormPart, FormScan, boundary_of
 from gptproxy.wire.refusal import Refusal, error_body
 
 __all__ = [
+    "BrokenForm",
     "BrokenJSON",
     "DuplicateMember",
     "Edit",
     "ElementScan",
     "EventStreamReader",
+    "FormPart",
+    "FormScan",
+    "FoundMember",
     "MemberScan",
+    "NameFinder",
+    "NameScan",
     "NotAnObject",
     "Refusal",
     "ServerSentEvent",
     "Span",
+    "boundary_of",
     "element_spans",
+    "end_of_value",
     "error_body",
     "member_spans",
     "splice",

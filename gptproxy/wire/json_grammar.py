@@ -7,9 +7,10 @@ Pure: imports nothing of gptproxy and nothing of Twisted.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Final
 
-__all__ = ["CHARACTERS", "ELEMENTS", "ESCAPE", "MEMBERS", "RUN_LEVELS", "SCALAR", "SPACE"]
+__all__ = ["CHARACTERS", "ESCAPE", "RUN_LEVELS", "SCALAR", "SPACE", "run_of"]
 
 # The digits are bounded so that a number always fits into a step.
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,1024}+)(?:\.[0-9]{1,1024}+)?+(?:[eE][+-]?+[0-9]{1,1024}+)?+"
@@ -42,8 +43,16 @@ CHARACTERS = re.compile(_CHARS_TEXT)
 ESCAPE = re.compile(_ESCAPE_TEXT)
 SCALAR = re.compile(_NUMBER + rb"|" + _LITERAL)
 RUN_LEVELS: Final = 2
-# Elements or members that hold few levels, each with its comma; the last one's end is seen by the group.
-ELEMENTS = re.compile(rb"(?:" + _nested(RUN_LEVELS) + rb"(?:," + _SPACE_TEXT + rb"|(?=(\]))))*+")
-MEMBERS = re.compile(
-    rb"(?:" + _NAME_TEXT + _nested(RUN_LEVELS) + rb"(?:," + _SPACE_TEXT + rb"|(?=(\}))))*+"
-)
+
+
+@cache
+def run_of(members: bool) -> re.Pattern[bytes]:
+    """
+    :param members: of an object; else of an array.
+    :return: the expression of members or elements that hold few levels, each with its comma; the last one's end is seen
+        by the group. Made when the first large text comes: it takes 10 ms, which a start would wait for.
+    """
+    name, end = (_NAME_TEXT, rb"\}") if members else (b"", rb"\]")
+    return re.compile(
+        rb"(?:" + name + _nested(RUN_LEVELS) + rb"(?:," + _SPACE_TEXT + rb"|(?=(" + end + rb"))))*+"
+    )

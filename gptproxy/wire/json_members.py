@@ -9,7 +9,8 @@ skipped by possessive expressions and containers by counting brackets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import orjson
@@ -21,6 +22,7 @@ __all__ = [
     "NotAnObject",
     "Span",
     "element_spans",
+    "end_of_value",
     "member_spans",
     "splice",
 ]
@@ -28,10 +30,24 @@ __all__ = [
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
-# A member up to its value's end; where the value is an array or an object, up to its start.
+# A member whose value is an array or an object, up to the value's start.
 _MEMBER = re.compile(
-    rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+'
-    rb'(?:("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,\]}\[{"]++)|(?=[\[{]))',
+    rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+(?=[\[{])', re.DOTALL
+)
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+
+
+def _nested(depth: int) -> bytes:
+    """:return: an expression for arrays and objects that hold so many levels of each other at most."""
+    within = rb'[^"\[\]{}]++|' + _TEXT + (b"|" + _nested(depth - 1) if depth else b"")
+    return rb"[\[{](?:" + within + rb")*+[\]}]"
+
+
+# A member, its value, and what stands behind it, in one match. A value nested more deeply (a chat with tools has six
+# levels) does not match and is found by counting. Possessive throughout: each level fails where the one in it does.
+_WHOLE_MEMBER = re.compile(
+    rb"[ \t\n\r]*+(%b)[ \t\n\r]*+:[ \t\n\r]*+(%b|[^\s,\]}\[{\"]++|%b)[ \t\n\r]*+([,}])"
+    % (_TEXT, _TEXT, _nested(6)),
     re.DOTALL,
 )
 # Whatever opens and closes nothing, strings included.
@@ -71,6 +87,10 @@ class Span(NamedTuple):
     end: int
 
 
+# As Span(*place), without the constructor in Python that a named tuple has.
+_span: Callable[[tuple[int, int]], Span] = partial(tuple.__new__, Span)
+
+
 @frozen
 class Edit:
     """
@@ -91,31 +111,38 @@ def member_spans(text: bytes) -> dict[str, Span]:
     :raise NotAnObject: the top level is no object.
     :raise DuplicateMember: a name occurs twice. RFC 8259 section 4 leaves its meaning open.
     """
-    position = _skip_space(text, 0)
+    position = 0 if text[:1] == b"{" else _skip_space(text, 0)
     if text[position : position + 1] != b"{":
         raise NotAnObject("the body is not a JSON object")
     spans: dict[str, Span] = {}
-    position = _skip_space(text, position + 1)
-    if text[position : position + 1] == b"}":
-        return spans
+    position += 1
     while True:
-        member = _MEMBER.match(text, position)
-        if member is None:
-            raise ValueError("not a valid JSON text")
-        raw_name = member.group(1)
-        name: str = orjson.loads(raw_name) if b"\\" in raw_name else raw_name[1:-1].decode()
+        member = _WHOLE_MEMBER.match(text, position)
+        if member is not None:
+            raw_name, behind = member.group(1, 3)
+            span = _span(member.span(2))
+            position = member.end()
+        elif not spans and text[_skip_space(text, position)] in _CLOSING:
+            return spans
+        else:
+            raw_name, span, position = _counted_member(text, position)
+            behind = text[position - 1 : position]
+        name = orjson.loads(raw_name) if b"\\" in raw_name else raw_name[1:-1].decode()
         if name in spans:
             raise DuplicateMember(name)
-        start, end = member.span(2)
-        if start < 0:
-            # An array or an object: its end is found by counting.
-            start = member.end()
-            end = _end_of_value(text, start)
-        spans[name] = Span(start, end)
-        position = _skip_space(text, end)
-        if text[position] != _COMMA:
+        spans[name] = span
+        if behind != b",":
             return spans
-        position += 1
+
+
+def _counted_member(text: bytes, position: int) -> tuple[bytes, Span, int]:
+    """:return: a member's name with its quotes, its value's place, and the offset behind the comma or brace."""
+    member = _MEMBER.match(text, position)
+    if member is None:
+        raise ValueError("not a valid JSON text")
+    start = member.end()
+    end = end_of_value(text, start)
+    return member[1], Span(start, end), _skip_space(text, end) + 1
 
 
 def element_spans(text: bytes, array: Span) -> list[Span]:
@@ -131,7 +158,7 @@ def element_spans(text: bytes, array: Span) -> list[Span]:
     if text[position] in _CLOSING:
         return spans
     while True:
-        end = _end_of_value(text, position)
+        end = end_of_value(text, position)
         spans.append(Span(position, end))
         position = _skip_space(text, end)
         if text[position] != _COMMA:
@@ -161,8 +188,13 @@ def splice(text: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join(pieces)
 
 
-def _end_of_value(text: bytes, start: int) -> int:
-    """:return: the offset behind the value that starts at ``start``."""
+def end_of_value(text: bytes, start: int) -> int:
+    """
+    :param text: a valid JSON text, or the beginning of one.
+    :param start: offset of a value's first byte.
+    :return: the offset behind the value.
+    :raise ValueError: the text ends inside of it.
+    """
     first = text[start]
     if first == _QUOTE:
         return _match_end(_STRING, text, start)
@@ -172,9 +204,9 @@ def _end_of_value(text: bytes, start: int) -> int:
     position = start
     while True:
         position = _match_end(_BORING, text, position)
-        byte = text[position]
-        if byte == _QUOTE:
+        if position == len(text) or text[position] == _QUOTE:
             raise ValueError("not a valid JSON text")
+        byte = text[position]
         position += 1
         depth += 1 if byte in _OPENING else -1
         if depth == 0:

@@ -15,12 +15,11 @@ from typing import Final
 
 from gptproxy.wire.json_grammar import (
     CHARACTERS,
-    ELEMENTS,
     ESCAPE,
-    MEMBERS,
     RUN_LEVELS,
     SCALAR,
     SPACE,
+    run_of,
 )
 from gptproxy.wire.json_members import Span
 
@@ -227,7 +226,7 @@ class Scan:
             return
         self._match(SPACE, limit)
         in_object = self._closing[-1] == _END_OF_OBJECT
-        run = (MEMBERS if in_object else ELEMENTS).match(self._text, self._position, limit)
+        run = run_of(in_object).match(self._text, self._position, limit)
         if run is None or run.end() == self._position:
             return
         self._position = run.end()

@@ -1,140 +1,304 @@
 """
-GitLab, asked who a token belongs to.
+GitLab, asked who a token belongs to and whether they may come in.
 
-May import the access, HTTP, config and wire rooms and Twisted. What GitLab answers is judged by a pure function,
-:func:`judge`; only 200, 401 and 403 in GitLab's own JSON are verdicts, everything else means that GitLab cannot be
-asked now.
+May import the access, HTTP, config and wire rooms and Twisted.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
-import orjson
+from attrs import evolve
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
-from gptproxy.access.caller import Caller
-from gptproxy.access.credential import invalid_credential
-from gptproxy.access.verdicts import Verdict
-from gptproxy.config import Secret
-from gptproxy.http import NoAnswer, OwnAnswer, OwnCalls
+from gptproxy.access.caller import Caller, Identity
+from gptproxy.access.credential import JobSecret
+from gptproxy.access.gitlab_answers import (
+    NARROW,
+    account_refused,
+    is_narrow,
+    read_facts,
+    read_job,
+    read_oauth_facts,
+    read_user,
+    refused,
+)
+from gptproxy.access.gitlab_api import GitLabAPI
+from gptproxy.access.id_token import NOT_SIGNED, key_id, looks_like_id_token, read_id_token
+from gptproxy.access.membership import Memberships, Standing
+from gptproxy.access.refusals import GitLabAway, forbidden, invalid_credential
+from gptproxy.access.signing_keys import SigningKeys
+from gptproxy.access.slots import Slots
+from gptproxy.access.verdicts import Judgement, TokenFacts
+from gptproxy.config import ACCESS_LEVELS, AllowSettings, GitLabSettings, Secret
+from gptproxy.http import OwnCalls
 from gptproxy.wire import Refusal
 
-__all__ = ["GitLab", "GitLabAway", "judge"]
+__all__ = ["JOB_SECONDS", "VERDICT_SECONDS", "GitLab"]
 
-ANSWER_LIMIT_BYTES = 65_536
-"""Bound on what is read of an answer; a user's JSON is about 2 KiB."""
+VERDICT_SECONDS = 15.0
+"""How long a verdict may take when it needs several calls, each of which has its own bound."""
 
-TOTAL_SECONDS = 5.0
-"""How long a caller waits for the verdict at most, retries included."""
+JOB_SECONDS = 60.0
+"""How long a job token is good without asking: it dies with its job."""
 
-RETRY_AFTER_SECONDS = 5
-"""What callers are told to wait while GitLab is away."""
+_PLACES_NAMED = 3
 
+_Result = TypeVar("_Result")
 
-# GitLab's own rule for them; they go into the log's lines.
-_USERNAME = re.compile(r"[\w.-]{1,255}")
-
-
-class GitLabAway(Refusal):
-    """
-    GitLab gave no verdict; nothing is known about the token, so nobody is told that it is wrong.
-
-    :param cause: for the operator's log.
-    """
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(
-            503,
-            "Your token cannot be verified because GitLab does not answer now: try again in a few seconds.",
-            error_type="server_error",
-            code="gitlab_unavailable",
-            headers=((b"retry-after", b"%d" % RETRY_AFTER_SECONDS),),
-            cause=cause,
-        )
+_NO_SELF = frozenset((400, 404))
+_NO_JOB = frozenset((404,))
 
 
 class GitLab:
     """
-    :param url: GitLab's base address, without a trailing slash.
+    :param settings: which GitLab, and whom it lets in.
     :param calls: makes the calls.
+    :param clock: for what ends in time.
+    :param other_rules: rules of other rooms (who may read a collection, say): they are looked up along with
+        ``settings.allow``, while the caller's own token is at hand.
     """
 
-    def __init__(self, url: str, calls: OwnCalls) -> None:
-        self._user_url = f"{url}/api/v4/user"
-        self._calls = calls
-
-    async def verdict(self, token: Secret) -> Verdict:
-        """
-        Ask whose token it is (``GET /api/v4/user``, with the token itself).
-
-        :param token: a personal, project, group or OAuth token: ``Authorization: Bearer`` takes them all.
-        :return: the caller, or the refusal.
-        :raise GitLabAway: no verdict could be had.
-        """
-        headers = {"authorization": f"Bearer {token.reveal()}", "accept": "application/json"}
-        try:
-            answer = await self._calls.ask(
-                "GET",
-                self._user_url,
-                headers,
-                limit_bytes=ANSWER_LIMIT_BYTES,
-                total_seconds=TOTAL_SECONDS,
-            )
-        except NoAnswer as no_answer:
-            raise GitLabAway(f"GitLab did not answer: {no_answer.cause}") from no_answer
-        return judge(answer)
-
-
-def judge(answer: OwnAnswer) -> Verdict:
-    """
-    Read GitLab's answer to ``GET /api/v4/user``.
-
-    :param answer: what it said.
-    :return: the caller, or the refusal.
-    :raise GitLabAway: it is no verdict: 429, 5xx, a redirection, a 200 that is not a user, such as a login page, or a
-        401 or 403 that is not GitLab's JSON. (Its guard against attacks answers a bare 403, and that is about this
-        gateway's address; what stands before GitLab has pages of its own.)
-    """
-    content = _json_object(answer.body)
-    if answer.status == 200:
-        return _user(content)
-    if not content:
-        raise GitLabAway(f"GitLab answered {answer.status} without a JSON object")
-    if answer.status == 401:
-        if content.get("error") == "invalid_token":
-            return invalid_credential("Your GitLab token is expired or revoked: create a new one.")
-        return invalid_credential("Incorrect API key provided: it is not a valid GitLab token.")
-    if answer.status == 403:
-        if content.get("error") == "insufficient_scope":
-            return _forbidden(
-                "Your GitLab token's scope is too narrow: create one with the scope read_user."
-            )
-        return _forbidden(
-            "GitLab refuses your account (it may be blocked or deactivated): ask your GitLab administrator."
+    def __init__(
+        self,
+        settings: GitLabSettings,
+        calls: OwnCalls,
+        clock: IReactorTime,
+        other_rules: Iterable[AllowSettings] = (),
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.rules: tuple[AllowSettings, ...] = tuple(
+            dict.fromkeys((*settings.allow, *other_rules))
         )
-    raise GitLabAway(f"GitLab answered {answer.status}")
+        self._api = GitLabAPI(settings.url, calls)
+        self._slots = Slots(clock)
+        self._memberships = Memberships(self._api, settings.service_token)
+        self._keys = SigningKeys(self._api, self._slots, clock)
+
+    async def judge(
+        self, token: Secret, facts: TokenFacts | None, look: Callable[[], None]
+    ) -> Judgement:
+        """
+        Find out whose token it is, and whether they may come in.
+
+        :param token: a credential; nothing that could be somebody else's secret.
+        :param facts: what is known of it from before.
+        :param look: is called when it comes to it; raises where it should not.
+        :return: the verdict.
+        :raise GitLabAway: none could be had.
+        """
+        if self._settings.audience and looks_like_id_token(token.reveal()):
+            look()
+            return evolve(await self._id_token(token.reveal()), offline=True)
+
+        async def asked() -> Judgement:
+            look()
+            return await self._asked(token, facts)
+
+        return await self._in_time(lambda: self._slots.run(asked))
+
+    async def standing(self, identity: Identity, rules: Sequence[AllowSettings]) -> Standing:
+        """
+        :param identity: of a caller.
+        :param rules: what is to be known.
+        :return: which of them are about the caller, as far as it can be known without their token.
+        :raise GitLabAway: there was no answer.
+        """
+        return await self._in_time(
+            lambda: self._slots.run(lambda: self._memberships.standing(identity, rules, None))
+        )
+
+    async def _in_time(self, call: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
+        everything = Deferred.fromCoroutine(call())
+        everything.addTimeout(VERDICT_SECONDS, self._clock)
+        try:
+            return await everything
+        except defer.TimeoutError:
+            raise GitLabAway(f"GitLab gave no verdict in {VERDICT_SECONDS:g} s") from None
+
+    # CI id_tokens
+
+    async def _id_token(self, text: str) -> Judgement:
+        kid = key_id(text)
+        key = None if kid is None else await self._keys.key(kid)
+        if key is None:
+            return Judgement(invalid_credential(NOT_SIGNED))
+        read = read_id_token(
+            text,
+            key,
+            issuer=self._settings.url,
+            audience=self._settings.audience,
+            now=self._clock.seconds(),
+        )
+        if isinstance(read, Refusal):
+            return Judgement(read)
+        identity, ends = read.identity, read.ends
+        if not self.rules:
+            return Judgement(Caller("gitlab", identity.username, identity=identity), ends)
+        standing = await self.standing(identity, self.rules)
+        return self._admitted(identity, standing, ends, None)
+
+    # Everything that GitLab is asked about
+
+    async def _asked(self, token: Secret, facts: TokenFacts | None) -> Judgement:
+        # GitLab takes nothing that begins so for any other kind (Gitlab::Auth::AuthFinders).
+        if isinstance(token, JobSecret) or token.reveal().startswith("glcbt-"):
+            return await self._job(token)
+        status, content = await self._api.get("/user", token)
+        if status == 200:
+            return await self._user(token, content, facts)
+        if is_narrow(status, content):
+            return await self._narrow(token)
+        if status == 401 and "error" not in content and self._settings.job_tokens:
+            # No token that it knows; job tokens have had no prefix for many years.
+            return await self._job(token)
+        return refused(status, content)
+
+    async def _user(
+        self, token: Secret, content: dict[str, object], facts: TokenFacts | None
+    ) -> Judgement:
+        identity, active, bot = read_user(content)
+        if not active:
+            return account_refused(identity.user_id)
+        if bot is not False and not self._settings.bots:
+            return _bot()
+        found = await self._facts(token) if facts is None else facts
+        if isinstance(found, Judgement):
+            return found
+        return await self._scoped(token, identity, found)
+
+    async def _facts(self, token: Secret) -> TokenFacts | Judgement:
+        """:return: what the token itself is; nothing of it where this GitLab does not tell."""
+        status, content = await self._api.get(
+            "/personal_access_tokens/self", token, expected=_NO_SELF
+        )
+        if status == 200:
+            read = read_facts(content)
+            return _revoked() if read is None else read[1]
+        if status == 400:
+            # What GitLab says to an OAuth token there.
+            status, content = await self._api.get("/oauth/token/info", token, expected=_NO_SELF)
+            if status == 200:
+                return read_oauth_facts(content, self._clock.seconds())
+        return TokenFacts() if status in _NO_SELF else refused(status, content)
+
+    async def _narrow(self, token: Secret) -> Judgement:
+        """A token whose scope has not read_user: it may be asked about itself, and no more."""
+        status, content = await self._api.get(
+            "/personal_access_tokens/self", token, expected=_NO_SELF
+        )
+        if status in _NO_SELF:
+            return Judgement(forbidden(NARROW))
+        if status != 200:
+            return refused(status, content)
+        read = read_facts(content)
+        if read is None:
+            return _revoked()
+        user_id, facts = read
+        user = await self._memberships.user(user_id)
+        if user is not None:
+            identity, active, bot = read_user(user)
+            if not active:
+                return account_refused(user_id)
+        else:
+            identity, bot = Identity(user_id, f"user-{user_id}"), None
+        if bot is not False and not self._settings.bots:
+            # It is not known whether the token is a bot's, and with read_user it would be.
+            return Judgement(forbidden(NARROW)) if bot is None else _bot()
+        return await self._scoped(token, identity, facts)
+
+    async def _scoped(self, token: Secret, identity: Identity, facts: TokenFacts) -> Judgement:
+        scopes = self._settings.scopes
+        if scopes and facts.scopes.isdisjoint(scopes):
+            return Judgement(
+                forbidden(
+                    f"Your GitLab token lacks a scope: create one that has {' or '.join(scopes)}."
+                ),
+                user_id=identity.user_id,
+            )
+        standing = await self._memberships.standing(identity, self.rules, token)
+        return self._admitted(identity, standing, facts.ends, facts)
+
+    async def _job(self, token: Secret) -> Judgement:
+        if not self._settings.job_tokens:
+            return Judgement(
+                invalid_credential(
+                    "CI job tokens are not taken here: use an id_token, or your own GitLab token."
+                )
+            )
+        since = self._clock.seconds()
+        status, content = await self._api.get("/job", token, job=True, expected=_NO_JOB)
+        if status == 404:
+            # What GitLab says to a good token of another kind.
+            return refused(401, {})
+        if status != 200:
+            return refused(status, content)
+        job, active = read_job(content, self._settings.url)
+        if not active:
+            return account_refused(job.user_id)
+        standing = await self._memberships.standing(job, self.rules, None)
+        return self._admitted(job, standing, since + JOB_SECONDS, None)
+
+    # Who may come in
+
+    def _admitted(
+        self, identity: Identity, standing: Standing, ends: float, facts: TokenFacts | None
+    ) -> Judgement:
+        allow = self._settings.allow
+        letting_in = [rule for rule in allow if rule in standing.matched]
+        if allow and not letting_in:
+            refusal = forbidden(_wanting(allow, identity, standing))
+            return Judgement(refusal, user_id=identity.user_id)
+        caller = Caller(
+            "gitlab",
+            identity.username,
+            models=_models_of(letting_in),
+            identity=identity,
+            matched=standing.matched,
+        )
+        return Judgement(caller, ends, facts, user_id=identity.user_id)
 
 
-def _user(content: dict[str, object]) -> Verdict:
-    number, username, state = content.get("id"), content.get("username"), content.get("state")
-    if (
-        not (isinstance(number, int) and not isinstance(number, bool))
-        or not (isinstance(username, str) and _USERNAME.fullmatch(username))
-        or not isinstance(state, str)
-    ):
-        raise GitLabAway("GitLab answered 200 with something that is not a user")
-    if state != "active":
-        return _forbidden("Your GitLab account is not active: ask your GitLab administrator.")
-    return Caller("gitlab", username)
+def _bot() -> Judgement:
+    return Judgement(
+        forbidden(
+            "Project and group access tokens and service accounts are not taken here: "
+            "use your own token, or in CI an id_token."
+        )
+    )
 
 
-def _forbidden(message: str) -> Refusal:
-    return Refusal(403, message, error_type="permission_error", code="access_denied")
+def _revoked() -> Judgement:
+    return refused(401, {"error": "invalid_token"})
 
 
-def _json_object(body: bytes) -> dict[str, object]:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
+def _models_of(rules: Sequence[AllowSettings]) -> tuple[str, ...] | None:
+    """:return: the union of the rules' models; None for all, as without rules."""
+    if not rules or any(rule.models is None for rule in rules):
+        return None
+    return tuple(dict.fromkeys(model for rule in rules for model in rule.models or ()))
+
+
+def _wanting(allow: Sequence[AllowSettings], identity: Identity, standing: Standing) -> str:
+    """:return: what somebody lacks. Users that rules name are not told: that is nobody else's business."""
+    if not standing.told:
+        return "Your GitLab token does not tell your groups: create one with the scopes read_user and read_api."
+    places = [_place(rule) for rule in allow if not rule.user]
+    if not places:
+        return "Your GitLab account is not among those that may use this gateway: ask its operator."
+    more = " or others" if len(places) > _PLACES_NAMED else ""
+    listed = " or ".join(places[:_PLACES_NAMED]) + more
+    if identity.is_job:
+        return f"This CI job may not use this gateway: it must run for {listed}."
+    return f"Your GitLab account may not use this gateway: become a member of {listed}."
+
+
+def _place(rule: AllowSettings) -> str:
+    role = next(name for name, level in ACCESS_LEVELS.items() if level == rule.min_access_level)
+    where = f"the group {rule.group}" if rule.group else f"the project {rule.project}"
+    protected = ", on a protected branch or tag" if rule.protected_refs_only else ""
+    return f"{where} (as {role} or more{protected})"

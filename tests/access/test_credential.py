@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptproxy.access.credential import credential_in, invalid_credential
+from gptproxy.access.credential import JobSecret, credential_in, is_never_a_key
+from gptproxy.access.refusals import GitLabAway, forbidden, invalid_credential, too_many_invalid
+from gptproxy.config import Secret
 from gptproxy.wire import Refusal
 
 A, B = b"authorization", b"authentication"
@@ -24,7 +26,11 @@ TOKEN = b"glpat-abc.DEF_123"
         [(A, b"Bearer " + TOKEN), (B, b"bearer " + TOKEN)],
         [(A, b"Bearer " + TOKEN), (A, b"Bearer " + TOKEN)],
         [(b"host", b"gpt"), (b"x-authorization", b"Bearer other"), (A, b"Bearer " + TOKEN)],
-        [(b"cookie", b"a=b"), (b"private-token", b"other"), (B, b"Bearer " + TOKEN)],
+        [(b"cookie", b"a=b"), (b"x-api-key", b"other"), (B, b"Bearer " + TOKEN)],
+        [(b"api-key", TOKEN)],
+        [(b"private-token", TOKEN)],
+        [(b"job-token", TOKEN)],
+        [(b"api-key", TOKEN), (A, b"Bearer " + TOKEN), (b"private-token", TOKEN)],
     ],
 )
 def test_found(fields: list[tuple[bytes, bytes]]) -> None:
@@ -74,7 +80,7 @@ def test_malformed_is_401(value: bytes) -> None:
         assert TOKEN.decode() not in str(refused.value)
 
 
-@pytest.mark.parametrize("fields", [[], [(b"host", b"gpt")], [(b"api-key", TOKEN)]])
+@pytest.mark.parametrize("fields", [[], [(b"host", b"gpt")], [(b"x-api-key", TOKEN)]])
 def test_none_is_401(fields: list[tuple[bytes, bytes]]) -> None:
     """Without a credential nobody gets in, and the message says where it belongs."""
     with pytest.raises(Refusal, match="Authorization: Bearer TOKEN") as refused:
@@ -88,6 +94,8 @@ def test_none_is_401(fields: list[tuple[bytes, bytes]]) -> None:
         [(A, b"Bearer one"), (A, b"Bearer two")],
         [(A, b"Bearer one"), (B, b"Bearer two")],
         [(A, b"Bearer one"), (B, b"Bearer one"), (A, b"bearer One")],
+        [(A, b"Bearer one"), (b"api-key", b"two")],
+        [(b"private-token", b"one"), (b"job-token", b"two")],
     ],
 )
 def test_two_different_are_400(fields: list[tuple[bytes, bytes]]) -> None:
@@ -101,7 +109,7 @@ def test_two_different_are_400(fields: list[tuple[bytes, bytes]]) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([A, B, b"host"]),
+            st.sampled_from([A, B, b"api-key", b"private-token", b"job-token", b"host"]),
             st.binary(max_size=30)
             | st.binary(max_size=20).map(lambda token: b"Bearer " + token)
             | st.sampled_from([b"Bearer one", b"bearer two"]),
@@ -131,3 +139,62 @@ def test_refusals_are_in_openais_form() -> None:
         "Do this.",
         "invalid_request_error",
     )
+
+
+@pytest.mark.parametrize("name", [b"api-key", b"private-token", b"job-token"])
+@pytest.mark.parametrize("value", [b"", b" x", b"a b", b"Bearer one", b"a\x7f", b"a" * 8193])
+def test_bare_headers_are_bare(name: bytes, value: bytes) -> None:
+    """They have no scheme before the token; the refusal names the header and not what was in it."""
+    with pytest.raises(Refusal, match=name.decode()) as refused:
+        credential_in([(name, value)])
+    assert refused.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("fields", "job"),
+    [
+        ([(b"job-token", TOKEN)], True),
+        ([(b"job-token", TOKEN), (b"job-token", TOKEN)], True),
+        ([(b"job-token", TOKEN), (A, b"Bearer " + TOKEN)], False),
+        ([(A, b"Bearer " + TOKEN), (b"job-token", TOKEN)], False),
+        ([(A, b"Bearer " + TOKEN)], False),
+    ],
+)
+def test_what_came_as_a_job_token(fields: list[tuple[bytes, bytes]], job: bool) -> None:
+    """It is marked as one, where it came in no other way; marked or not it does not show itself."""
+    found = credential_in(fields)
+    assert (type(found) is JobSecret) is job
+    assert TOKEN.decode() not in f"{found!r} {found}"
+
+
+@pytest.mark.parametrize(
+    ("token", "never"),
+    [
+        ("gldt-x", True),
+        ("glrt-x", True),
+        ("glrtr-x", True),
+        ("glptt-x", True),
+        ("glft-x", True),
+        ("glimt-x", True),
+        ("glagent-x", True),
+        ("glsoat-x", True),
+        ("glffct-x", True),
+        ("gloas-x", True),
+        ("glpat-x", False),
+        ("glcbt-x", False),
+        ("corp-gldt-x", False),
+        ("gldtx", False),
+        ("GLDT-x", False),
+        ("5a" * 32, False),
+    ],
+)
+def test_kinds_that_are_no_keys(token: str, never: bool) -> None:
+    """By GitLab's own list; everything else is for GitLab to judge, whatever it begins with."""
+    assert is_never_a_key(Secret(token)) is never
+
+
+def test_the_other_refusals() -> None:
+    """Each has its status and code, and those that end by themselves say when."""
+    assert (forbidden("x").status, forbidden("x").code) == (403, "access_denied")
+    assert too_many_invalid(0.2).headers == ((b"retry-after", b"1"),)
+    assert GitLabAway("x").headers == ((b"retry-after", b"5"),)

@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.access.single_flight import SingleFlight
+from gptproxy.http.single_flight import SingleFlight
 
 
 class Away(Exception):

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gptproxy.access import Caller
-from gptproxy.access.credential import invalid_credential
-from gptproxy.access.verdicts import Digester, Verdict, VerdictCache
+from gptproxy.access.caller import Identity
+from gptproxy.access.credential import JobSecret
+from gptproxy.access.refusals import forbidden, invalid_credential
+from gptproxy.access.verdicts import Digester, Judgement, TokenFacts, Verdict, VerdictCache
 from gptproxy.config import Secret
 
 ALICE = Caller("gitlab", "alice")
@@ -37,14 +39,14 @@ NO = invalid_credential("No.")
 def test_how_long(verdict: Verdict, after: float, remembered: bool) -> None:
     """Expiry is checked on reading; a clock that was set back makes nothing last."""
     cache = VerdictCache(10, 60, 30)
-    cache.put(b"d", verdict, 1000.0)
+    cache.put(b"d", Judgement(verdict), 1000.0)
     assert cache.get(b"d", 1000.0 + after) is (verdict if remembered else None)
 
 
 def test_an_expired_entry_is_gone() -> None:
     """It does not come back when the clock is set back."""
     cache = VerdictCache(10, 60, 30)
-    cache.put(b"d", ALICE, 0.0)
+    cache.put(b"d", Judgement(ALICE), 0.0)
     assert len(cache) == 1
     assert cache.get(b"d", 60.0) is None
     assert len(cache) == 0
@@ -55,19 +57,19 @@ def test_an_expired_entry_is_gone() -> None:
 def test_the_least_recently_used_goes(verdict: Verdict) -> None:
     """Reading counts as use."""
     cache = VerdictCache(2, 60, 30)
-    cache.put(b"1", verdict, 0.0)
-    cache.put(b"2", verdict, 0.0)
+    cache.put(b"1", Judgement(verdict), 0.0)
+    cache.put(b"2", Judgement(verdict), 0.0)
     cache.get(b"1", 1.0)
-    cache.put(b"3", verdict, 1.0)
+    cache.put(b"3", Judgement(verdict), 1.0)
     assert [cache.get(key, 1.0) for key in (b"1", b"2", b"3")] == [verdict, None, verdict]
 
 
 def test_made_up_tokens_push_nobody_out() -> None:
     """Refusals have a bound of their own."""
     cache = VerdictCache(3, 60, 30)
-    cache.put(b"alice", ALICE, 0.0)
+    cache.put(b"alice", Judgement(ALICE), 0.0)
     for number in range(100):
-        cache.put(b"%d" % number, NO, 0.0)
+        cache.put(b"%d" % number, Judgement(NO), 0.0)
     assert cache.get(b"alice", 1.0) is ALICE
     assert len(cache) == 4
 
@@ -75,12 +77,12 @@ def test_made_up_tokens_push_nobody_out() -> None:
 def test_a_new_verdict_replaces_the_old() -> None:
     """Of either sort: a refusal ends a caller's welcome, and the other way round."""
     cache = VerdictCache(3, 60, 30)
-    cache.put(b"d", ALICE, 0.0)
-    cache.put(b"d", NO, 1.0)
+    cache.put(b"d", Judgement(ALICE), 0.0)
+    cache.put(b"d", Judgement(NO), 1.0)
     assert cache.get(b"d", 1.0) is NO
     assert cache.get(b"d", 31.0) is None
-    cache.put(b"d", NO, 2.0)
-    cache.put(b"d", ALICE, 3.0)
+    cache.put(b"d", Judgement(NO), 2.0)
+    cache.put(b"d", Judgement(ALICE), 3.0)
     assert cache.get(b"d", 3.0) is ALICE
     assert len(cache) == 1
 
@@ -88,8 +90,8 @@ def test_a_new_verdict_replaces_the_old() -> None:
 def test_no_room() -> None:
     """A size of nothing keeps nothing."""
     cache = VerdictCache(0, 60, 30)
-    cache.put(b"d", ALICE, 0.0)
-    cache.put(b"e", NO, 0.0)
+    cache.put(b"d", Judgement(ALICE), 0.0)
+    cache.put(b"e", Judgement(NO), 0.0)
     assert len(cache) == 0
     assert cache.get(b"d", 0.0) is None
 
@@ -114,7 +116,7 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
     @rule(key=keys, verdict=verdicts, late=st.sampled_from([0.0, 4.0]))
     def put(self, key: bytes, verdict: Verdict, late: float) -> None:
-        self.cache.put(key, verdict, self.now - late)
+        self.cache.put(key, Judgement(verdict), self.now - late)
         self.known.pop(key, None)
         self.refused.pop(key, None)
         entries = self.known if isinstance(verdict, Caller) else self.refused
@@ -144,6 +146,62 @@ TestCacheAgainstModel = CacheAgainstModel.TestCase
 TestCacheAgainstModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+def known(user_id: int) -> Caller:
+    return Caller("gitlab", f"u{user_id}", identity=Identity(user_id, f"u{user_id}"))
+
+
+def test_welcome_through_grace() -> None:
+    """After it has expired, as long as grace or the token lasts, whichever ends first."""
+    cache = VerdictCache(9, 60, 30, 900)
+    cache.put(b"d", Judgement(ALICE), 0.0)
+    cache.put(b"e", Judgement(ALICE, ends=100.0), 0.0)
+    cache.put(b"f", Judgement(ALICE, ends=10.0), 0.0)
+    for key, last in ((b"d", 899.9), (b"e", 99.9), (b"f", 9.9)):
+        assert cache.welcome(key, last) is ALICE
+        assert cache.welcome(key, last + 0.1) is None
+        assert cache.welcome(key, -1.0) is None
+    assert cache.get(b"f", 10.0) is None
+    assert cache.get(b"d", 899.0) is None
+    assert cache.welcome(b"d", 899.0) is ALICE
+    assert cache.get(b"d", 900.0) is None
+    assert cache.welcome(b"d", 0.0) is None, "gone"
+    assert cache.welcome(b"x", 0.0) is None
+
+
+def test_facts_stay_with_the_known() -> None:
+    """They need not be asked for again while the token is good."""
+    cache, facts = VerdictCache(3, 60, 30, 900), TokenFacts(frozenset({"api"}), 5e9)
+    cache.put(b"d", Judgement(ALICE, facts=facts), 0.0)
+    assert cache.facts(b"d") is facts
+    assert cache.facts(b"x") is None
+    cache.put(b"d", Judgement(NO), 0.0)
+    assert cache.facts(b"d") is None
+
+
+def test_a_user_is_forgotten_as_a_whole() -> None:
+    """By what is said of the account; a refusal of one token alone leaves the others."""
+    cache = VerdictCache(9, 60, 30, 900)
+    for key, user_id in ((b"1", 1), (b"2", 1), (b"3", 2), (b"4", 1)):
+        cache.put(key, Judgement(known(user_id)), 0.0)
+    cache.put(b"1", Judgement(NO), 0.0)
+    assert cache.get(b"2", 0.0) == known(1)
+    cache.put(b"2", Judgement(forbidden("Blocked."), about_account=True), 0.0)
+    assert cache.get(b"4", 0.0) is None
+    assert cache.welcome(b"4", 0.0) is None
+    assert cache.get(b"3", 0.0) == known(2)
+    cache.put(b"x", Judgement(forbidden("Blocked."), about_account=True, user_id=2), 0.0)
+    assert cache.get(b"3", 0.0) is None
+    cache.put(b"y", Judgement(forbidden("Blocked."), about_account=True), 0.0)
+    assert len(cache) == 4
+
+
+def test_job_tokens_have_digests_of_their_own() -> None:
+    """The same text as a bearer may be another kind, with another verdict."""
+    digester = Digester()
+    assert digester.digest(Secret("t")) != digester.digest(JobSecret("t"))
+    assert digester.digest(JobSecret("t")) == digester.digest(JobSecret("t"))
+
+
 def test_the_whole_token_matters() -> None:
     """Two tokens that differ anywhere are two, whatever their ends have in common."""
     digester = Digester()
@@ -171,3 +229,13 @@ def test_a_digest_is_worth_nothing_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
     assert Digester().digest(Secret("t")) != Digester().digest(Secret("t"))
     assert sizes == [32, 32]
     assert len(Digester().digest(Secret("t"))) == 32
+
+
+def test_refusals_are_forgotten() -> None:
+    """Whoever was refused under other rules is asked about anew; who is known stays."""
+    cache = VerdictCache(10, 60, 30)
+    cache.put(b"a", Judgement(known(1)), 0.0)
+    cache.put(b"b", Judgement(forbidden("no")), 0.0)
+    cache.forget_refusals()
+    assert cache.get(b"a", 1.0) is not None
+    assert cache.get(b"b", 1.0) is None

@@ -8,14 +8,25 @@ came of it, :mod:`~gptproxy.upstream.decision` says what is next; :class:`Sender
 """
 
 from gptproxy.upstream.call import Call, HeldAnswer, NoUpstreamAnswer, Target, UpstreamAnswer
+from gptproxy.upstream.circuit import UpstreamState
 from gptproxy.upstream.embedding import Embedder, NoEmbeddings
+from gptproxy.upstream.entra import EntraTokens, read_assertion
 from gptproxy.upstream.model_list import Model, ModelList
-from gptproxy.upstream.models import known_models, model_not_found, own_upstream, targets_for
+from gptproxy.upstream.models import (
+    known_models,
+    model_not_found,
+    offers,
+    own_name,
+    own_upstream,
+    targets_for,
+)
 from gptproxy.upstream.sending import Sender
+from gptproxy.upstream.usage import Usage, usage_of
 
 __all__ = [
     "Call",
     "Embedder",
+    "EntraTokens",
     "HeldAnswer",
     "Model",
     "ModelList",
@@ -24,8 +35,14 @@ __all__ = [
     "Sender",
     "Target",
     "UpstreamAnswer",
+    "UpstreamState",
+    "Usage",
     "known_models",
     "model_not_found",
+    "offers",
+    "own_name",
     "own_upstream",
+    "read_assertion",
     "targets_for",
+    "usage_of",
 ]

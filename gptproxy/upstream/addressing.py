@@ -2,7 +2,7 @@
 What a call looks like at one upstream: its address, its key, its name for the model.
 
 Pure: imports the HTTP, config and wire rooms. Everything that decides where a key goes comes from the configuration;
-of the caller's there are only the route, which the route table names, and the query.
+of the caller's there are only the route, which the route table has found to be one of its own, and the query.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from attrs import frozen
 from gptproxy.config import UpstreamKind, UpstreamSettings
 from gptproxy.http import Origin, split_url
 from gptproxy.upstream.call import Call, Target
+from gptproxy.upstream.credential import credential_field
 from gptproxy.upstream.fields import fields_up
 from gptproxy.wire import Edit, splice
 
@@ -43,13 +44,13 @@ class Outgoing:
     :param origin: the server.
     :param target: in origin-form.
     :param fields: the field lines, the organisation's key among them.
-    :param body: the body.
+    :param body: the body; None where there is none, or where it is streamed.
     """
 
     origin: Origin
     target: bytes
     fields: list[tuple[bytes, bytes]]
-    body: bytes
+    body: bytes | None
 
     def __repr__(self) -> str:
         return f"<Outgoing to {self.origin.host}>"
@@ -62,22 +63,25 @@ def outgoing(call: Call, target: Target) -> Outgoing:
     :return: the request.
     """
     upstream = target.upstream
+    in_path = upstream.kind == "azure" and upstream.api == "classic" and call.deployment
     origin, request_target = _endpoint(
         upstream.kind,
         upstream.url,
+        upstream.api,
         upstream.api_version,
         call.route,
-        target.model if upstream.kind == "azure" else "",
+        target.model if in_path else "",
     )
     query = _passed_query(call.query) if call.query else b""
     if query:
         request_target += (b"&" if b"?" in request_target else b"?") + query
     fields = fields_up(call.fields, to_azure=upstream.kind == "azure")
-    fields += credential_field(upstream)
+    fields += target.own_fields
     body = call.body
-    if upstream.kind == "openai" and target.model != call.model:
-        span = call.model_span
-        body = splice(body, [Edit(span.start, span.end, orjson.dumps(target.model))])
+    span = call.model_span
+    if not in_path and target.model != call.model and body is not None and span is not None:
+        name = target.model.encode() if call.model_in_form else orjson.dumps(target.model)
+        body = splice(body, [Edit(span.start, span.end, name)])
     return Outgoing(origin, request_target, fields, body)
 
 
@@ -85,41 +89,32 @@ def endpoint_url(upstream: UpstreamSettings, route: str, model: str) -> str:
     """
     :param upstream: whose.
     :param route: OpenAI's path, for example ``/embeddings``.
-    :param model: the upstream's own name for the model.
-    :return: the absolute URL. Azure's classic form names the deployment in the path and the API's version in the query.
+    :param model: the upstream's own name for the model; empty where Azure's classic path is to name no deployment.
+    :return: the absolute URL. Azure's classic form names the deployment in the path and the API's version in the query;
+        its v1 form is OpenAI's own but for the base.
     """
-    return _url(upstream.kind, upstream.url, upstream.api_version, route, model)
+    return _url(upstream.kind, upstream.url, upstream.api, upstream.api_version, route, model)
 
 
-def credential_field(upstream: UpstreamSettings) -> list[tuple[bytes, bytes]]:
-    """
-    :param upstream: whose key.
-    :return: the field line that carries it; none where the upstream has no key.
-    """
-    if upstream.api_key is None:
-        return []
-    key = upstream.api_key.reveal().encode("ascii")
-    if upstream.kind == "azure":
-        return [(b"api-key", key)]
-    return [(b"authorization", b"Bearer " + key)]
-
-
-def _url(kind: UpstreamKind, base: str, api_version: str, route: str, model: str) -> str:
-    if kind == "azure":
-        deployment = quote(model, safe="")
-        version = quote(api_version, safe="")
-        return f"{base}/openai/deployments/{deployment}{route}?api-version={version}"
-    return f"{base}{route}"
+def _url(kind: UpstreamKind, base: str, api: str, api_version: str, route: str, model: str) -> str:
+    if kind != "azure":
+        return f"{base}{route}"
+    version = quote(api_version, safe="")
+    if api == "v1":
+        # The form's own default is not said: some of its servers know no other.
+        return f"{base}/openai/v1{route}" + (f"?api-version={version}" if version != "v1" else "")
+    below = f"/deployments/{quote(model, safe='')}" if model else ""
+    return f"{base}/openai{below}{route}?api-version={version}"
 
 
 # The configuration has few of these, and taking a URL apart costs as much as reading a head. In the pure proxy callers
-# name their own: a bound, then, of about 1 MiB, since deployments' names have at most 64 characters.
+# name their own, and where a route names objects, those: a bound, then, of about 1 MiB.
 @lru_cache(maxsize=1024)
 def _endpoint(
-    kind: UpstreamKind, base: str, api_version: str, route: str, model: str
+    kind: UpstreamKind, base: str, api: str, api_version: str, route: str, model: str
 ) -> tuple[Origin, bytes]:
-    """:return: server and target; an openai upstream's do not depend on the model."""
-    return split_url(_url(kind, base, api_version, route, model).encode("ascii"))
+    """:return: server and target; only Azure's classic paths depend on the model."""
+    return split_url(_url(kind, base, api, api_version, route, model).encode("ascii"))
 
 
 def _passed_query(query: bytes) -> bytes:

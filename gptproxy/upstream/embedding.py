@@ -16,6 +16,7 @@ from gptproxy.config import UpstreamSettings
 from gptproxy.http import NoAnswer, OwnCalls
 from gptproxy.upstream.addressing import credential_field, endpoint_url
 from gptproxy.upstream.call import Target
+from gptproxy.upstream.entra import EntraTokens, NoToken
 from gptproxy.upstream.models import targets_for
 
 __all__ = ["Embedder", "NoEmbeddings"]
@@ -39,6 +40,8 @@ class Embedder:
     :param model: the embedding model's name in OpenAI's terms.
     :param calls: makes the calls.
     :param total_seconds: bound for each upstream, retries included.
+    :param tokens: of the upstreams that take no key.
+    :param dimensions: what is asked of the model; None: its own.
     """
 
     _log = Logger()
@@ -50,11 +53,15 @@ class Embedder:
         model: str,
         calls: OwnCalls,
         total_seconds: float = 30.0,
+        tokens: EntraTokens | None = None,
+        dimensions: int | None = None,
     ) -> None:
         self._targets = targets_for(upstreams, model, unknown_model)
         self._model = model
         self._calls = calls
         self._total_seconds = total_seconds
+        self._tokens = tokens
+        self._dimensions = dimensions
 
     async def answer(self, texts: Sequence[str]) -> bytes:
         """
@@ -73,12 +80,27 @@ class Embedder:
 
     async def _ask(self, target: Target, texts: Sequence[str]) -> bytes:
         upstream = target.upstream
-        body = orjson.dumps(
-            {"model": target.model, "input": list(texts), "encoding_format": "base64"}
-        )
+        asked: dict[str, object] = {
+            "model": target.model,
+            "input": list(texts),
+            "encoding_format": "base64",
+        }
+        if self._dimensions is not None:
+            asked["dimensions"] = self._dimensions
+        body = orjson.dumps(asked)
         headers = {"content-type": "application/json"} | {
             name.decode(): value.decode() for name, value in credential_field(upstream)
         }
+        if upstream.entra is not None:
+            if self._tokens is None:
+                raise NoEmbeddings(
+                    f"upstream {upstream.name} takes tokens, and nobody fetches them"
+                )
+            try:
+                token = await self._tokens.token(upstream.name, upstream.entra)
+            except NoToken as none:
+                raise NoEmbeddings(f"upstream {upstream.name} {none}") from none
+            headers["authorization"] = f"Bearer {token.decode('ascii')}"
         try:
             answer = await self._calls.ask(
                 "POST",

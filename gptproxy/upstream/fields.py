@@ -10,6 +10,9 @@ from gptproxy.http import Fields, connection_options
 
 __all__ = ["fields_down", "fields_up"]
 
+# A Connection header that nearly all have.
+_NAMES_NO_FIELD = (b"close", b"keep-alive", b"Keep-Alive")
+
 # RFC 9110 7.6.1, and what each connection has of its own.
 _HOP_BY_HOP = frozenset(
     (
@@ -86,6 +89,40 @@ _NOT_DOWN = _HOP_BY_HOP | frozenset(
 _NOT_DOWN_PREFIXES = (b"access-control-", b"cf-", b"x-accel-", b"x-gptproxy-", b"x-ms-")
 
 
+class _Passing(dict[bytes, bool]):
+    """
+    Whether fields of a name pass, worked out once for each name.
+
+    :param names: those that do not.
+    :param prefixes: how others begin that do not.
+    :param underscores: those with an underscore may.
+    """
+
+    def __init__(
+        self, names: frozenset[bytes], prefixes: tuple[bytes, ...], *, underscores: bool
+    ) -> None:
+        super().__init__()
+        self._names = names
+        self._prefixes = prefixes
+        self._underscores = underscores
+
+    def __missing__(self, name: bytes) -> bool:
+        passes = (
+            name not in self._names
+            and not name.startswith(self._prefixes)
+            and (self._underscores or b"_" not in name)
+        )
+        # Names are few where nobody makes them up.
+        if len(self) < 1024 and len(name) <= 64:
+            self[name] = passes
+        return passes
+
+
+# "X-Api_Key" and its like: servers behind gateways read underscores as hyphens.
+_PASSES_UP = _Passing(_NOT_UP, _NOT_UP_PREFIXES, underscores=False)
+_PASSES_DOWN = _Passing(_NOT_DOWN, _NOT_DOWN_PREFIXES, underscores=True)
+
+
 def fields_up(fields: Fields, *, to_azure: bool) -> list[tuple[bytes, bytes]]:
     """
     :param fields: the caller's field lines.
@@ -96,10 +133,7 @@ def fields_up(fields: Fields, *, to_azure: bool) -> list[tuple[bytes, bytes]]:
         dropped = connection_options(fields)
         passed = [field for field in fields if field[0] in _UP_TO_AZURE and field[0] not in dropped]
     else:
-        # "X-Api_Key" and its like: servers behind gateways read underscores as hyphens.
-        passed = [
-            field for field in _without(fields, _NOT_UP, _NOT_UP_PREFIXES) if b"_" not in field[0]
-        ]
+        passed = _without(fields, _PASSES_UP)
     passed.append((b"accept-encoding", b"identity"))
     return passed
 
@@ -110,14 +144,13 @@ def fields_down(fields: Fields) -> list[tuple[bytes, bytes]]:
     :return: those that go to the caller: what its client reads, nothing that names the organisation's account or speaks
         for the upstream's own site.
     """
-    return _without(fields, _NOT_DOWN, _NOT_DOWN_PREFIXES)
+    return _without(fields, _PASSES_DOWN)
 
 
-def _without(
-    fields: Fields, names: frozenset[bytes], prefixes: tuple[bytes, ...]
-) -> list[tuple[bytes, bytes]]:
-    options = connection_options(fields)
-    dropped = names | options if options else names
-    return [
-        field for field in fields if field[0] not in dropped and not field[0].startswith(prefixes)
-    ]
+def _without(fields: Fields, passes: _Passing) -> list[tuple[bytes, bytes]]:
+    passed = [field for field in fields if passes[field[0]]]
+    for name, value in fields:
+        if name == b"connection" and value not in _NAMES_NO_FIELD:
+            options = connection_options(fields)
+            return [field for field in passed if field[0] not in options]
+    return passed

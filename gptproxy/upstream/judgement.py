@@ -9,11 +9,13 @@ from __future__ import annotations
 from enum import Enum, auto
 
 import orjson
+from attrs import frozen
 
-from gptproxy.http import Fields
 from gptproxy.upstream.call import HeldAnswer
+from gptproxy.upstream.filtering import is_interception
+from gptproxy.upstream.retry_after import retry_after_seconds
 
-__all__ = ["Meaning", "meaning_of", "retry_after_seconds"]
+__all__ = ["Judgement", "Meaning", "judge"]
 
 
 class Meaning(Enum):
@@ -28,24 +30,38 @@ class Meaning(Enum):
     ONCE = auto()
     """a conflict: the same upstream once more, no other"""
     THROTTLED = auto()
-    """too many calls: the next upstream at once; the same only where there is no next, after the wait it asks for"""
+    """too many calls: the next upstream at once; the same only when all were asked, after the wait it asks for"""
     ELSEWHERE = auto()
     """this upstream cannot serve the call at all: the next"""
     FILTERED = auto()
-    """the content filter intercepted the prompt: the next, whose filter may be set otherwise"""
+    """the content filter intercepted: the next, whose filter may be set otherwise"""
+    SHUT = auto()
+    """it was not asked, because it is throttled: as THROTTLED"""
+    DOWN = auto()
+    """it was not asked, because it failed too often: the next"""
+
+
+@frozen
+class Judgement:
+    """
+    :param meaning: for the next attempt.
+    :param reason: for the log, in the operator's words; nothing of the answer's.
+    :param retry_after: how long the upstream asks to be left alone, in seconds, or None.
+    """
+
+    meaning: Meaning
+    reason: str = ""
+    retry_after: float | None = None
 
 
 # From 520 on: Cloudflare, which stands before OpenAI, got no answer; 529 is what overloaded servers of others say.
 _PASSING_TROUBLE = frozenset((408, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529))
 _QUOTA_CODES = frozenset(("insufficient_quota", "credit_balance_exhausted"))
 _DEPLOYMENT_GONE = "DeploymentNotFound"
-# Of chats, and of images in the spellings of both makers.
-_FILTER_CODES = frozenset(
-    ("content_filter", "contentFilter", "content_policy_violation", "moderation_blocked")
-)
+_BLOCKED = "temporarily blocked"
 
 
-def meaning_of(answer: HeldAnswer, *, own_key: bool) -> Meaning:
+def judge(answer: HeldAnswer, *, own_key: bool) -> Judgement:
     """
     :param answer: an error, its status 400 or above.
     :param own_key: the key was the caller's own (pure proxy): what is wrong with it is the caller's to know.
@@ -53,44 +69,35 @@ def meaning_of(answer: HeldAnswer, *, own_key: bool) -> Meaning:
     """
     status = answer.status
     if status in _PASSING_TROUBLE:
-        return Meaning.AGAIN
+        return Judgement(
+            Meaning.AGAIN, "has trouble of its own", retry_after_seconds(answer.fields)
+        )
     if status == 409:
-        return Meaning.ONCE
-    if status in (401, 403):
-        return Meaning.FINAL if own_key else Meaning.ELSEWHERE
-    if status not in (400, 404, 429):
-        return Meaning.FINAL
+        return Judgement(Meaning.ONCE, "says that there is a conflict")
+    if status not in (400, 401, 403, 404, 429):
+        return Judgement(Meaning.FINAL)
     error = _error_object(answer.body)
     if status == 429:
-        return Meaning.ELSEWHERE if _code_of(error) in _QUOTA_CODES else Meaning.THROTTLED
+        if _code_of(error) in _QUOTA_CODES:
+            return Judgement(Meaning.ELSEWHERE, "says that the quota is used up")
+        return Judgement(
+            Meaning.THROTTLED,
+            "throttles",
+            retry_after_seconds(answer.fields, _message_of(error)),
+        )
+    if status == 400:
+        if is_interception(error):
+            return Judgement(Meaning.FILTERED, "intercepts by its content filter")
+        return Judgement(Meaning.FINAL)
+    if own_key:
+        return Judgement(Meaning.FINAL)
     if status == 404:
-        gone = _code_of(error) == _DEPLOYMENT_GONE and not own_key
-        return Meaning.ELSEWHERE if gone else Meaning.FINAL
-    return Meaning.FILTERED if _is_filtered(error) else Meaning.FINAL
-
-
-def retry_after_seconds(fields: Fields) -> float | None:
-    """
-    :param fields: an answer's field lines.
-    :return: how long the upstream asks to be left alone, from ``retry-after-ms`` or ``retry-after`` in seconds; None
-        where it does not say so in numbers.
-    """
-    for name, unit_seconds in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
-        for field_name, value in fields:
-            if field_name == name and value.replace(b".", b"", 1).isdigit() and len(value) <= 12:
-                return float(value) * unit_seconds
-    return None
-
-
-def _is_filtered(error: dict[str, object]) -> bool:
-    """:return: a prompt was intercepted. The inner error has two spellings, and may be missing."""
-    if _code_of(error) in _FILTER_CODES:
-        return True
-    for spelling in ("innererror", "inner_error"):
-        inner = error.get(spelling)
-        if isinstance(inner, dict) and _code_of(inner) == "ResponsibleAIPolicyViolation":
-            return True
-    return False
+        if _code_of(error) == _DEPLOYMENT_GONE:
+            return Judgement(Meaning.ELSEWHERE, "has no such deployment")
+        return Judgement(Meaning.FINAL)
+    if status == 403 and _BLOCKED in _message_of(error):
+        return Judgement(Meaning.ELSEWHERE, "has blocked the whole resource by its policy")
+    return Judgement(Meaning.ELSEWHERE, "refuses the key")
 
 
 def _code_of(error: dict[str, object]) -> str:
@@ -99,6 +106,11 @@ def _code_of(error: dict[str, object]) -> str:
     if code is None:
         code = error.get("type")
     return code if isinstance(code, str) else ""
+
+
+def _message_of(error: dict[str, object]) -> str:
+    message = error.get("message")
+    return message if isinstance(message, str) else ""
 
 
 def _error_object(body: bytes) -> dict[str, object]:

@@ -1,19 +1,51 @@
 """
-Which upstreams have a model, and what they call it.
+Which upstreams have a model, and what they call it; which offer a route.
 
 Pure: imports the config and wire rooms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Final, Literal
 
 from gptproxy.config import AzureKey, UpstreamSettings
 from gptproxy.upstream.call import Target
 from gptproxy.wire import Refusal
 
-__all__ = ["known_models", "model_not_found", "own_upstream", "targets_for"]
+__all__ = [
+    "is_pattern",
+    "known_models",
+    "model_not_found",
+    "offers",
+    "own_name",
+    "own_upstream",
+    "targets_for",
+]
+
+_GLOB: Final = re.compile(r"[*?\[]")
+
+_CLASSIC: Final = frozenset(
+    (
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "completions",
+        "embeddings",
+        "files",
+        "fine_tuning",
+        "images",
+        "models",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+    )
+)
+_V1: Final = _CLASSIC | {"containers", "conversations", "evals", "realtime", "videos"}
 
 
 def targets_for(
@@ -27,9 +59,9 @@ def targets_for(
     :raise Refusal: 404, when none has it.
     """
     targets = tuple(
-        Target(upstream, upstream.deployments.get(model, model))
+        Target(upstream, name)
         for upstream in upstreams
-        if model in upstream.deployments or _takes_every_model(upstream)
+        if (name := own_name(upstream, model)) is not None
     )
     if not targets and unknown_model == "first":
         targets = tuple(
@@ -42,12 +74,58 @@ def targets_for(
     return targets
 
 
+def own_name(upstream: UpstreamSettings, model: str) -> str | None:
+    """
+    :param upstream: whose.
+    :param model: the model's name in the caller's terms. An alias is looked up once: what it stands for is no alias.
+        A name itself goes before a pattern, and of patterns the first written.
+    :return: what the upstream calls it; None where it does not have it.
+    """
+    if upstream.aliases:
+        model = _mapped(upstream.aliases, model) or model
+    deployments = upstream.deployments
+    name = deployments.get(model)
+    if name is not None:
+        return name
+    if not deployments:
+        return model if upstream.kind == "openai" else None
+    return _mapped(deployments, model)
+
+
 def known_models(upstreams: Iterable[UpstreamSettings]) -> tuple[str, ...]:
     """
     :param upstreams: in order of preference.
-    :return: the names that the configuration maps, each once, in the order written.
+    :return: the names that the configuration maps, each once, in the order written; patterns are no names.
     """
-    return tuple(dict.fromkeys(name for upstream in upstreams for name in upstream.deployments))
+    return tuple(
+        dict.fromkeys(
+            name
+            for upstream in upstreams
+            for names in (upstream.deployments, upstream.aliases)
+            for name in names
+            if not is_pattern(name) and own_name(upstream, name) is not None
+        )
+    )
+
+
+def is_pattern(name: str) -> bool:
+    """
+    :param name: on the left of a map of models.
+    :return: it stands for many names.
+    """
+    return _GLOB.search(name) is not None
+
+
+def offers(upstream: UpstreamSettings, route: str) -> bool:
+    """
+    :param upstream: which.
+    :param route: OpenAI's path, for example ``/files/{file}``.
+    :return: its kind of server has the route; of an openai server nothing is known that says otherwise.
+    """
+    if upstream.kind == "openai":
+        return True
+    family = route.split("/", 2)[1]
+    return family in (_V1 if upstream.api == "v1" else _CLASSIC)
 
 
 def model_not_found(model: str, known: Sequence[str]) -> Refusal:
@@ -80,5 +158,11 @@ def own_upstream(key: AzureKey) -> UpstreamSettings:
     )
 
 
-def _takes_every_model(upstream: UpstreamSettings) -> bool:
-    return upstream.kind == "openai" and not upstream.deployments
+def _mapped(names: Mapping[str, str], model: str) -> str | None:
+    found = names.get(model)
+    if found is not None:
+        return found
+    for pattern, name in names.items():
+        if is_pattern(pattern) and fnmatchcase(model, pattern):
+            return model if is_pattern(name) else name
+    return None

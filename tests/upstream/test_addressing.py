@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from tests.upstream.examples import (
 from tests.upstream.standins import leaks
 
 AZURE_TARGET = b"/openai/deployments/gpt-4-east/chat/completions?api-version=2024-10-21"
+V1 = evolve(PRIMARY, api="v1", api_version="v1")
 _cheap = settings(max_examples=100, deadline=None)
 
 
@@ -47,6 +49,18 @@ _cheap = settings(max_examples=100, deadline=None)
                 "https://gpt2.openai.azure.com/openai/deployments/a%2Fb%3Fc%23d%20e/embeddings"
                 "?api-version=2023-05-15"
             ),
+        ),
+        (
+            V1,
+            "gpt-4-east",
+            "/responses",
+            "https://gpt1.openai.azure.com/openai/v1/responses",
+        ),
+        (
+            evolve(V1, api_version="preview"),
+            "",
+            "/files/file-1/content",
+            "https://gpt1.openai.azure.com/openai/v1/files/file-1/content?api-version=preview",
         ),
         (OPENAI, "gpt-4", "/embeddings", "https://api.openai.com/v1/embeddings"),
         (LOCAL, "x/y", "/completions", "http://127.0.0.1:8000/v1/completions"),
@@ -203,3 +217,12 @@ def test_nothing_secret_is_shown() -> None:
     assert not leaks(CALLERS_TOKEN, *shown)
     assert not leaks(BODY.decode(), *shown)
     assert "gpt1.openai.azure.com" in repr(shown[2])
+
+
+def test_azures_v1_form() -> None:
+    """The deployment goes into the body, and nothing else of it changes; the key is in Azure's header."""
+    call = a_call(BODY, query=b"api-version=1&x=2")
+    request = outgoing(call, Target(V1, "gpt-4-east"))
+    assert request.target == b"/openai/v1/chat/completions?x=2"
+    assert request.body == BODY.replace(b'"gpt-4"', b'"gpt-4-east"')
+    assert (b"api-key", KEY.encode()) in request.fields

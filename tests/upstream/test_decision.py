@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
@@ -23,6 +21,7 @@ from gptproxy.upstream.judgement import Meaning
 
 FINAL, AGAIN, AT_ONCE, ONCE = Meaning.FINAL, Meaning.AGAIN, Meaning.AT_ONCE, Meaning.ONCE
 THROTTLED, ELSEWHERE, FILTERED = Meaning.THROTTLED, Meaning.ELSEWHERE, Meaning.FILTERED
+SHUT, DOWN = Meaning.SHUT, Meaning.DOWN
 
 RETRY = RetrySettings(attempts=3, backoff_seconds=0.5, backoff_max_seconds=8.0, budget_seconds=60.0)
 
@@ -33,14 +32,18 @@ def after(
     now: float = 100.0,
     retry: RetrySettings = RETRY,
     repeatable: bool = True,
+    patience: float | None = None,
+    may_retry: bool = True,
 ) -> Action:
     """:return: what follows; a bare meaning is the first target's. The call began at 100."""
-    history = [each if isinstance(each, Outcome) else Outcome(0, each) for each in outcomes]
-    return next_action(Plan(targets, retry, repeatable, 100.0), history, now, lambda: 1.0)
+    history = [each if isinstance(each, Outcome) else at(0, each) for each in outcomes]
+    plan = Plan(targets, retry, repeatable, 100.0, patience)
+    return next_action(plan, history, now, lambda: 1.0, may_retry=may_retry)
 
 
-def at(target: int, meaning: Meaning) -> Outcome:
-    return Outcome(target, meaning)
+def at(target: int, meaning: Meaning, retry_after: float | None = None, **more: bool) -> Outcome:
+    """:return: an outcome of the moment the call began."""
+    return Outcome(target, meaning, 100.0, retry_after=retry_after, **more)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +63,10 @@ def at(target: int, meaning: Meaning) -> Outcome:
         ([ONCE, ONCE], AnswerWith(1), AnswerWith(1)),
         # 429: the next without sleep; alone, the wait it asks for
         ([THROTTLED], WaitThenSendTo(0.5, 0), SendTo(1)),
-        ([Outcome(0, THROTTLED, True, 22.0)], WaitThenSendTo(22.0, 0), SendTo(1)),
-        ([Outcome(0, THROTTLED, True, 0.0)], WaitThenSendTo(0.5, 0), SendTo(1)),
-        ([Outcome(0, THROTTLED, True, 60.0)], WaitThenSendTo(60.0, 0), SendTo(1)),
-        ([Outcome(0, THROTTLED, True, 60.1)], AnswerWith(0), SendTo(1)),
+        ([at(0, THROTTLED, 22.0)], WaitThenSendTo(22.0, 0), SendTo(1)),
+        ([at(0, THROTTLED, 0.0)], WaitThenSendTo(0.5, 0), SendTo(1)),
+        ([at(0, THROTTLED, 60.0)], WaitThenSendTo(60.0, 0), SendTo(1)),
+        ([at(0, THROTTLED, 60.1)], AnswerWith(0), SendTo(1)),
         ([THROTTLED, THROTTLED, THROTTLED], AnswerWith(2), SendTo(1)),
         # quota, key refused, deployment gone, content filter: the next
         ([ELSEWHERE], AnswerWith(0), SendTo(1)),
@@ -72,7 +75,7 @@ def at(target: int, meaning: Meaning) -> Outcome:
         ([AGAIN, AT_ONCE], AnswerWith(1), SendTo(1)),
         ([AT_ONCE, AGAIN], WaitThenSendTo(1.0, 0), WaitThenSendTo(1.0, 0)),
         ([AT_ONCE, FINAL], AnswerWith(1), AnswerWith(1)),
-        ([Outcome(0, AGAIN, True, 5.0)], WaitThenSendTo(5.0, 0), WaitThenSendTo(5.0, 0)),
+        ([at(0, AGAIN, 5.0)], WaitThenSendTo(5.0, 0), WaitThenSendTo(5.0, 0)),
     ],
 )
 def test_the_table(outcomes: list[Meaning | Outcome], alone: Action, with_another: Action) -> None:
@@ -92,7 +95,22 @@ def test_the_table(outcomes: list[Meaning | Outcome], alone: Action, with_anothe
         ([at(0, ELSEWHERE), at(1, FILTERED)], AnswerWith(1)),
         ([at(0, ELSEWHERE), at(1, ELSEWHERE)], AnswerWith(1)),
         # The second upstream has attempts of its own, and it is the last: it is waited for.
-        ([at(0, THROTTLED), at(1, THROTTLED)], WaitThenSendTo(0.5, 1)),
+        ([at(0, AGAIN)] * 3 + [at(1, THROTTLED)], WaitThenSendTo(0.5, 1)),
+        # When all were asked: the throttled one that lets calls in first.
+        ([at(0, THROTTLED), at(1, THROTTLED)], WaitThenSendTo(0.5, 0)),
+        ([at(0, THROTTLED, 22.0), at(1, THROTTLED, 7.0)], WaitThenSendTo(7.0, 1)),
+        ([at(0, THROTTLED, 5.0), at(1, ELSEWHERE)], WaitThenSendTo(5.0, 0)),
+        ([at(0, THROTTLED, 61.0), at(1, ELSEWHERE)], AnswerWith(1)),
+        ([at(0, THROTTLED, 5.0), at(1, DOWN, 9.0)], WaitThenSendTo(5.0, 0)),
+        ([at(0, THROTTLED, 61.0), at(1, DOWN, 9.0)], AnswerWith(0)),
+        # One that was not asked gives way to those who were: all wait for the same moment.
+        ([at(0, SHUT, 5.0), at(1, DOWN, 9.0)], WaitThenSendTo(5.5, 0)),
+        ([at(0, SHUT, 5.0), at(1, FINAL)], AnswerWith(1)),
+        ([at(0, SHUT, 70.0), at(1, SHUT, 80.0)], AnswerWith(1)),
+        ([at(0, DOWN, 5.0), at(1, DOWN, 9.0)], AnswerWith(1)),
+        ([at(0, DOWN, 5.0), at(1, AT_ONCE), at(1, DOWN, 9.0)], AnswerWith(1)),
+        ([at(0, THROTTLED)] * 3 + [at(1, THROTTLED)] * 3, AnswerWith(5)),
+        ([at(0, SHUT)] * 4 + [at(1, DOWN)], AnswerWith(4)),
         ([at(0, AGAIN)] * 3 + [at(1, AGAIN)], WaitThenSendTo(0.5, 1)),
     ],
 )
@@ -113,6 +131,37 @@ def test_the_budget() -> None:
     assert after(ELSEWHERE, now=160.0) == SendTo(1)
 
 
+def test_patience() -> None:
+    """The caller's own, where it is less than the budget."""
+    assert after(AGAIN, targets=1, now=104.4, patience=5.0) == WaitThenSendTo(0.5, 0)
+    assert after(AGAIN, targets=1, now=104.6, patience=5.0) == AnswerWith(0)
+    assert after(ELSEWHERE, now=105.1, patience=5.0) == AnswerWith(0)
+    assert after(AGAIN, targets=1, now=159.6, patience=600.0) == AnswerWith(0)
+
+
+def test_the_retry_budget() -> None:
+    """Used up, nobody is asked twice; another upstream is asked all the same."""
+    for meaning in (AGAIN, AT_ONCE, ONCE, THROTTLED):
+        assert after(meaning, targets=1, may_retry=False) == AnswerWith(0)
+    assert after(AGAIN, may_retry=False) == SendTo(1)
+    assert after(ONCE, may_retry=False) == AnswerWith(0)
+    # Who was not asked yet is not asked twice.
+    assert after(at(0, SHUT, 1.0), targets=1, may_retry=False) == WaitThenSendTo(1.5, 0)
+
+
+def test_a_long_wait_that_the_upstream_asks_for() -> None:
+    """It is obeyed where there is no other upstream; else the other is asked."""
+    assert after(at(0, AGAIN, 8.1), targets=1) == WaitThenSendTo(8.1, 0)
+    assert after(at(0, AGAIN, 8.1)) == SendTo(1)
+
+
+def test_a_body_that_is_gone() -> None:
+    """It cannot be sent again, whatever came of it."""
+    for meaning in Meaning:
+        assert after(at(0, meaning, spent=True)) == AnswerWith(0)
+    assert after(at(0, FILTERED), at(1, AGAIN, spent=True)) == AnswerWith(0)
+
+
 def test_one_attempt_only() -> None:
     """Retries can be switched off; another upstream is none."""
     retry = evolve(RETRY, attempts=1)
@@ -124,9 +173,10 @@ def test_one_attempt_only() -> None:
 
 @pytest.mark.parametrize("meaning", [meaning for meaning in Meaning if meaning is not FINAL])
 def test_what_must_not_be_done_twice(meaning: Meaning) -> None:
-    """It is sent again only where the upstream surely did not work on it."""
-    assert after(meaning, repeatable=False) == AnswerWith(0)
-    untouched = Outcome(0, meaning, untouched=True)
+    """It is sent again only where the upstream surely did not work on it, or its work was intercepted."""
+    may_go_on = meaning in (FILTERED, SHUT, DOWN)
+    assert after(meaning, repeatable=False) == (SendTo(1) if may_go_on else AnswerWith(0))
+    untouched = at(0, meaning, untouched=True)
     assert after(untouched, repeatable=False) == after(untouched)
 
 
@@ -134,8 +184,10 @@ _outcomes = st.builds(
     Outcome,
     st.just(0),
     st.sampled_from(Meaning),
+    st.just(0.0),
     st.booleans(),
     st.none() | st.floats(0, 100),
+    st.sampled_from([False, False, False, True]),
 )
 
 
@@ -153,41 +205,55 @@ _outcomes = st.builds(
         ),
         st.booleans(),
         st.floats(0, 1e6),
+        st.none() | st.floats(0.1, 100),
     ),
-    happenings=st.lists(
-        st.tuples(_outcomes, st.floats(0, 30), st.floats(0, 1)), min_size=20, max_size=20
-    ),
+    data=st.data(),
 )
-def test_whatever_happens(plan: Plan, happenings: list[tuple[Outcome, float, float]]) -> None:
+def test_whatever_happens(plan: Plan, data: st.DataObject) -> None:
     """
-    It ends, within the bounds on attempts and time; targets come in order; nothing follows a FINAL, nor what may not
-    be sent twice; the answer is the first interception or the last outcome.
+    It ends, within the bounds on attempts and time; upstreams are first asked in order; nothing follows a FINAL, a body
+    that is gone, nor what may not be sent twice; no throttled one is asked before its time; retries that the process
+    may not make are not made; the answer is the first interception or what the last that was asked said.
     """
-    now, deadline = plan.started, plan.started + plan.retry.budget_seconds
+    now, deadline = plan.started, plan.deadline
     history: list[Outcome] = []
     while True:
-        chance = happenings[len(history)][2]
-        action = next_action(plan, history, now, lambda: chance)  # noqa: B023  # called at once
+        chance = data.draw(st.floats(0, 1))
+        may_retry = data.draw(st.booleans())
+        action = next_action(plan, history, now, lambda: chance, may_retry=may_retry)  # noqa: B023  # called at once
         if isinstance(action, AnswerWith):
             break
+        assert 0 <= action.target < plan.targets
+        before = [each for each in history if each.target == action.target]
+        asked = [each for each in before if each.meaning not in (SHUT, DOWN)]
+        assert len(asked) < plan.retry.attempts
+        assert may_retry or not asked
         if isinstance(action, WaitThenSendTo):
             assert action.seconds > 0
-            assert action.seconds >= (history[-1].retry_after or 0)
             now += action.seconds
+        if before and before[-1].meaning is not DOWN:
+            assert now >= before[-1].at + (before[-1].retry_after or 0) - 1e-6 or before[
+                -1
+            ].meaning in (AT_ONCE, ONCE)
         if history:
+            last = history[-1]
             assert now <= deadline + 1e-6
-            assert history[-1].meaning is not Meaning.FINAL
-            assert plan.repeatable or history[-1].untouched
-        assert 0 <= action.target < plan.targets
-        outcome, took, _ = happenings[len(history)]
-        now += took
-        history.append(evolve(outcome, target=action.target))
-        assert sum(each.target == action.target for each in history) <= plan.retry.attempts
-    order = [outcome.target for outcome in history]
-    assert order[0] == 0
-    assert all(later - earlier in (0, 1) for earlier, later in pairwise(order))
-    filtered = [index for index, each in enumerate(history) if each.meaning is Meaning.FILTERED]
+            assert last.meaning is not FINAL
+            assert not last.spent
+            assert plan.repeatable or last.untouched or last.meaning in (FILTERED, SHUT, DOWN)
+        new = [
+            target for target in range(plan.targets) if target not in {h.target for h in history}
+        ]
+        assert before or action.target == new[0]
+        now += data.draw(st.floats(0, 30))
+        history.append(evolve(data.draw(_outcomes), target=action.target, at=now))
+        assert len(history) <= plan.targets * (2 * plan.retry.attempts + 1)
     last = history[-1]
-    stopped = last.meaning is Meaning.FINAL or not (plan.repeatable or last.untouched)
-    expected = len(history) - 1 if stopped or not filtered else filtered[0]
+    filtered = [index for index, each in enumerate(history) if each.meaning is FILTERED]
+    answered = [index for index, each in enumerate(history) if each.meaning not in (SHUT, DOWN)]
+    untold = (FILTERED, SHUT, DOWN)
+    own = last.meaning is FINAL or not (plan.repeatable or last.untouched or last.meaning in untold)
+    expected = len(history) - 1
+    if not own:
+        expected = next(iter(filtered), next(reversed(answered), expected))
     assert action == AnswerWith(expected)

@@ -174,3 +174,10 @@ def test_not_down(name: bytes) -> None:
 def test_down(name: bytes) -> None:
     """What clients read."""
     assert fields_down([(name, b"value")]) == [(name, b"value")]
+
+
+def test_long_names_are_judged_and_not_remembered() -> None:
+    """Whoever makes names up fills no table."""
+    long = b"x-" + b"n" * 100
+    assert fields_down([(long, b"v")]) == [(long, b"v")]
+    assert fields_down([(b"x-ms-" + long, b"v")]) == []

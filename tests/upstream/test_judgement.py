@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptproxy.upstream import HeldAnswer
-from gptproxy.upstream.judgement import Meaning, meaning_of, retry_after_seconds
+from gptproxy.upstream.judgement import Judgement, Meaning, judge
 
 FILTERED, FINAL, AGAIN = Meaning.FILTERED, Meaning.FINAL, Meaning.AGAIN
 ELSEWHERE, THROTTLED, ONCE = Meaning.ELSEWHERE, Meaning.THROTTLED, Meaning.ONCE
@@ -24,6 +24,11 @@ _MESSAGE = (
 )
 _INNER = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": _RESULT}
 _INNER_SPEC = {"code": "ResponsibleAIPolicyViolation", "content_filter_results": _RESULT}
+BLOCKED = {
+    "code": "Forbidden",
+    "message": "Your resource has been temporarily blocked because we detected behavior that may "
+    "violate our content policy.",
+}
 
 ROWS: list[tuple[int, object, Meaning, Meaning]] = [
     # status, error, meaning with the organisation's key, meaning with the caller's own
@@ -67,16 +72,7 @@ ROWS: list[tuple[int, object, Meaning, Meaning]] = [
     (400, "a text", FINAL, FINAL),
     (400, None, FINAL, FINAL),
     # A message about policy, but of the whole resource: not the prompt's fault.
-    (
-        403,
-        {
-            "code": "Forbidden",
-            "message": "Your resource has been temporarily blocked because we detected behavior "
-            "that may violate our content policy.",
-        },
-        ELSEWHERE,
-        FINAL,
-    ),
+    (403, BLOCKED, ELSEWHERE, FINAL),
     (403, {"code": "content_filter"}, ELSEWHERE, FINAL),
     (
         401,
@@ -151,8 +147,8 @@ ROWS: list[tuple[int, object, Meaning, Meaning]] = [
 def test_rows(status: int, error: object, meaning: Meaning, own: Meaning) -> None:
     """As the status table says; in pure proxy what is wrong with the key is the caller's to know."""
     answer = HeldAnswer(status, (), orjson.dumps({"error": error}))
-    assert meaning_of(answer, own_key=False) is meaning
-    assert meaning_of(answer, own_key=True) is own
+    assert judge(answer, own_key=False).meaning is meaning
+    assert judge(answer, own_key=True).meaning is own
 
 
 @pytest.mark.parametrize(
@@ -164,7 +160,7 @@ def test_rows(status: int, error: object, meaning: Meaning, own: Meaning) -> Non
 )
 def test_without_an_error_object(status: int, meaning: Meaning, body: bytes) -> None:
     """The status alone decides."""
-    assert meaning_of(HeldAnswer(status, (), body), own_key=False) is meaning
+    assert judge(HeldAnswer(status, (), body), own_key=False).meaning is meaning
 
 
 @settings(max_examples=100, deadline=None)
@@ -185,37 +181,37 @@ def test_without_an_error_object(status: int, meaning: Meaning, body: bytes) -> 
 )
 def test_any_answer_has_a_meaning(status: int, body: bytes, own_key: bool) -> None:
     """Whatever an upstream writes, judging it does not fail."""
-    assert isinstance(meaning_of(HeldAnswer(status, (), body), own_key=own_key), Meaning)
+    assert isinstance(judge(HeldAnswer(status, (), body), own_key=own_key).meaning, Meaning)
 
 
 @pytest.mark.parametrize(
-    ("fields", "seconds"),
+    ("status", "error", "reason"),
     [
-        ([], None),
-        ([(b"retry-after", b"22")], 22.0),
-        ([(b"retry-after", b"0")], 0.0),
-        ([(b"retry-after", b"1.5")], 1.5),
-        ([(b"retry-after-ms", b"1500")], 1.5),
-        ([(b"retry-after-ms", b"0.5")], 0.0005),
-        ([(b"retry-after", b"2"), (b"retry-after-ms", b"1500")], 1.5),
-        ([(b"retry-after", b"2"), (b"retry-after-ms", b"soon")], 2.0),
-        ([(b"retry-after", b"x"), (b"retry-after", b"3")], 3.0),
-        ([(b"retry-after", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
-        ([(b"retry-after", b"-1")], None),
-        ([(b"retry-after", b"+1")], None),
-        ([(b"retry-after", b"1e9")], None),
-        ([(b"retry-after", b"nan")], None),
-        ([(b"retry-after", b"inf")], None),
-        ([(b"retry-after", b"1.2.3")], None),
-        ([(b"retry-after", b".")], None),
-        ([(b"retry-after", b"")], None),
-        ([(b"retry-after", b"1_0")], None),
-        ([(b"retry-after", b"9" * 12)], 999999999999.0),
-        ([(b"retry-after", b"9" * 13)], None),
-        ([(b"x-retry-after", b"1")], None),
+        (429, {"code": "insufficient_quota"}, "says that the quota is used up"),
+        (401, {"code": "invalid_api_key"}, "refuses the key"),
+        (
+            403,
+            {"message": "Access denied due to Virtual Network/Firewall rules"},
+            "refuses the key",
+        ),
+        (403, BLOCKED, "has blocked the whole resource by its policy"),
+        (404, {"code": "DeploymentNotFound"}, "has no such deployment"),
     ],
 )
-def test_retry_after(fields: list[tuple[bytes, bytes]], seconds: float | None) -> None:
-    """Milliseconds before seconds; what is no plain number is none."""
-    found = retry_after_seconds(tuple(fields))
-    assert found == (None if seconds is None else pytest.approx(seconds))
+def test_what_the_operator_is_told(status: int, error: object, reason: str) -> None:
+    """What only they can mend has a reason in their words."""
+    judgement = judge(HeldAnswer(status, (), orjson.dumps({"error": error})), own_key=False)
+    assert judgement == Judgement(ELSEWHERE, reason)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_to_come_back(status: int) -> None:
+    """What the upstream asks for stands in the judgement; the words of an error only where it throttles."""
+    message = orjson.dumps({"error": {"message": "Please retry after 22 seconds."}})
+    told = HeldAnswer(status, ((b"retry-after", b"7"),), message)
+    assert judge(told, own_key=False).retry_after == 7.0
+    said = judge(HeldAnswer(status, (), message), own_key=False).retry_after
+    assert said == (22.0 if status == 429 else None)
+    assert (
+        judge(HeldAnswer(status, (), b'{"error":{"message":1}}'), own_key=True).retry_after is None
+    )

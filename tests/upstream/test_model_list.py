@@ -144,3 +144,22 @@ class ModelListTests(SynchronousTestCase):
         asking.cancel()
         self.failureResultOf(asking, CancelledError)
         self.assertEqual((self.agent.dropped, self.clock.getDelayedCalls()), (2, []))
+
+    def test_who_ask_together_share_a_call(self) -> None:
+        """One who leaves takes nothing from the others; the last one takes the call along."""
+        self.make(None, LIST, upstreams=(OPENAI,))
+        first, second = self.ask(), self.ask()
+        self.assertEqual(len(self.agent.asked), 1)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertEqual(self.agent.dropped, 0)
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.agent.dropped, 1)
+        self.assertEqual(self.names(), ["gpt-4o", "ada"])
+
+    def test_patterns_and_aliases(self) -> None:
+        """Of an upstream's own list, what the patterns let through; aliases stand in front."""
+        upstream = evolve(OPENAI, deployments={"gpt-*": "*"}, aliases={"small": "gpt-4o-mini"})
+        self.make(LIST, upstreams=(upstream,))
+        self.assertEqual(self.names(), ["small", "gpt-4o"])

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from gptproxy.config import UpstreamSettings, parse_azure_key
-from gptproxy.upstream import Target, known_models, model_not_found, own_upstream, targets_for
+from gptproxy.upstream import (
+    Target,
+    known_models,
+    model_not_found,
+    offers,
+    own_name,
+    own_upstream,
+    targets_for,
+)
 from gptproxy.wire import Refusal
 from tests.upstream.examples import LOCAL, OPENAI, PRIMARY, SECONDARY
 
@@ -83,3 +92,63 @@ def test_own_upstream() -> None:
         key.key,
     )
     assert targets_for((upstream,), "gpt-4", "refuse") == (Target(upstream, "d-1"),)
+
+
+@pytest.mark.parametrize(
+    ("deployments", "aliases", "model", "expected"),
+    [
+        ({"gpt-4*": "big"}, {}, "gpt-4o-mini", "big"),
+        ({"gpt-4?": "big"}, {}, "gpt-4o-mini", None),
+        ({"gpt-[45]": "big"}, {}, "gpt-5", "big"),
+        ({"gpt-4*": "*"}, {}, "gpt-4o", "gpt-4o"),
+        ({"gpt-*": "first", "gpt-4*": "second"}, {}, "gpt-4o", "first"),
+        ({"gpt-*": "any", "gpt-4o": "itself"}, {}, "gpt-4o", "itself"),
+        ({"gpt-4o": "itself"}, {"gpt-4": "gpt-4o"}, "gpt-4", "itself"),
+        ({"gpt-4o": "itself"}, {"gpt-3*": "gpt-4o"}, "gpt-3.5-turbo", "itself"),
+        ({"c": "itself"}, {"a": "b", "b": "c"}, "a", None),
+        ({"a": "itself", "b": "other"}, {"a": "b"}, "a", "other"),
+        ({"gpt-*": "big"}, {"small": "gpt-mini"}, "small", "big"),
+        ({"gpt-4": "x"}, {"*": "gpt-4"}, "whatever", "x"),
+        ({"*": "x"}, {}, "GPT", "x"),
+        ({"gpt*": "x"}, {}, "GPT", None),
+    ],
+)
+def test_patterns_and_aliases(
+    deployments: dict[str, str], aliases: dict[str, str], model: str, expected: str | None
+) -> None:
+    """A name goes before a pattern, the first pattern before others; what an alias stands for is no alias."""
+    for kind in ("azure", "openai"):
+        upstream = evolve(PRIMARY, kind=kind, deployments=deployments, aliases=aliases)
+        assert own_name(upstream, model) == expected
+
+
+def test_patterns_are_no_names() -> None:
+    """Those that a list could tell: names, and aliases of what there is."""
+    upstream = evolve(
+        PRIMARY,
+        deployments={"gpt-4o": "a", "o*": "b"},
+        aliases={"gpt-4": "gpt-4o", "small": "o3", "gone": "x", "any-*": "gpt-4o"},
+    )
+    assert known_models((upstream,)) == ("gpt-4o", "gpt-4", "small")
+
+
+def test_an_openai_upstream_without_a_map() -> None:
+    """Has every name, those that aliases stand for among them."""
+    upstream = evolve(OPENAI, aliases={"gpt-4": "gpt-4o"})
+    assert (own_name(upstream, "gpt-4"), own_name(upstream, "x")) == ("gpt-4o", "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "api", "route", "expected"),
+    [
+        ("openai", "classic", "/videos/{video}", True),
+        ("azure", "classic", "/files/{file}", True),
+        ("azure", "classic", "/videos", False),
+        ("azure", "classic", "/conversations/{conversation}/items", False),
+        ("azure", "v1", "/videos", True),
+        ("azure", "v1", "/skills", False),
+    ],
+)
+def test_routes(kind: str, api: str, route: str, expected: bool) -> None:
+    """What a kind of server is known not to have is not asked of it."""
+    assert offers(evolve(PRIMARY, kind=kind, api=api), route) is expected

@@ -85,7 +85,10 @@ class SenderTests(SenderCase):
         self.assertEqual(self.answered(sending, 200).upstream, "secondary")
         self.assertEqual(self.hosts(), ["gpt1"] * 3 + ["gpt2"])
         self.assertEqual(len(self.said(LogLevel.warn)), 3)
-        self.assertIn("r-1: upstream primary: status 500, again", self.said(LogLevel.warn)[0])
+        self.assertIn(
+            "r-1: upstream primary has trouble of its own (status 500, attempt 1)",
+            self.said(LogLevel.warn)[0],
+        )
 
     def test_trouble_that_stays(self) -> None:
         """The last upstream's own error, its retry fields, and one word to the client's own retries."""

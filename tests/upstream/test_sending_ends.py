@@ -14,7 +14,7 @@ from gptproxy.http import (
     ResponseNeverReceived,
 )
 from gptproxy.upstream import HeldAnswer
-from gptproxy.upstream.sending import ERROR_LIMIT_BYTES, ERROR_SECONDS
+from gptproxy.upstream.attempt import ERROR_LIMIT_BYTES, ERROR_SECONDS
 from tests.upstream.examples import BODY, CALLERS_TOKEN, KEY, a_call
 from tests.upstream.sender_case import FILTERED, OK, ONE, ORIGIN, SenderCase, error
 from tests.upstream.standins import (
@@ -70,7 +70,7 @@ class SenderEndsTests(SenderCase):
             self.assertFalse(leaks(KEY, refusal, refusal.body(), refusal.headers, refusal.cause))
         errors = self.said(LogLevel.error)
         self.assertEqual(len(errors), 6)
-        self.assertIn("upstream primary: status 401, refuses the key", errors[0])
+        self.assertIn("upstream primary refuses the key (status 401, attempt 1)", errors[0])
         self.assertFalse(leaks(KEY, *self.events))
         self.assertFalse(leaks(CALLERS_TOKEN, *self.events))
 
@@ -86,9 +86,9 @@ class SenderEndsTests(SenderCase):
     # What must not be done twice
 
     def test_an_image(self) -> None:
-        """It is sent again only when nothing of it was worked on: not connected, 429, 503."""
+        """It is sent again only when nothing was made: not connected, or refused before any work."""
         image = a_call(route="/images/generations", repeatable=False)
-        for step in (error(500), error(408), FILTERED, error(409), error(401)):
+        for step in (error(500), error(408), error(409)):
             sending = self.send(step, call=image)
             self.assertEqual(len(self.agent.asked), 1)
             self.assertIsNotNone(sending.result)
@@ -96,7 +96,7 @@ class SenderEndsTests(SenderCase):
         for trouble in (ConnectionLost(), ResponseNeverReceived(True, Failure(ConnectionLost()))):
             self.assertEqual(self.refused(self.send(trouble, call=image)).status, 502)
         refused = ConnectFailed(ORIGIN, Failure(ConnectionLost()))
-        for step in (refused, error(429, "429")):
+        for step in (refused, error(429, "429"), FILTERED, error(401)):
             self.answered(self.send(step, OK, call=image), 200)
         sending = self.send(error(503), OK, call=image)
         self.clock.advance(0.5)

@@ -1,0 +1,102 @@
+"""
+How long does an upstream ask to be left alone? Every form in which it says so.
+
+Pure: imports the HTTP room's type of fields. In order: ``retry-after-ms``; ``retry-after`` in seconds or as a date
+(RFC 9110 10.2.3), which is read against the answer's own ``date``, so that clocks that disagree do no harm;
+``x-ratelimit-reset-requests`` and ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure; the words
+of the error's message as the last resort.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+
+from gptproxy.http import Fields
+
+__all__ = ["retry_after_seconds"]
+
+_UNITS_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}", re.ASCII)
+_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,9})?)(ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{0,9})?(?:ms|s|m|h|d)){1,5}", re.ASCII)
+_RESETS = ((b"requests", b"x-ratelimit-reset-requests"), (b"tokens", b"x-ratelimit-reset-tokens"))
+
+# A number so large is a date in disguise, which nobody documents.
+_LONGEST_RESET_SECONDS = 86_400.0
+
+# "Please retry after 22 seconds", "Please wait 23 seconds before retrying", "Please try again in 6m0s", "... in 120ms".
+_WORDS = re.compile(
+    r"\b(?:retry after|retry in|wait|try again (?:in|after))(?: for)?[ ]"
+    r"([0-9]{1,9}(?:\.[0-9]{1,9})?)[ ]?(milliseconds?|ms|seconds?|secs?|minutes?|mins?|hours?|s\b|m\b|h\b|m(?=[0-9]))"
+    r"(?:([0-9]{1,2}(?:\.[0-9]{1,9})?)s)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def retry_after_seconds(fields: Fields, message: str = "") -> float | None:
+    """
+    :param fields: an answer's field lines.
+    :param message: the error's message, for an upstream that says it in words only.
+    :return: how long the upstream asks to be left alone, 0 or more; None where it does not say.
+    """
+    values: dict[bytes, str] = {}
+    for name, value in fields:
+        if name.startswith((b"retry-after", b"x-ratelimit-re", b"date")):
+            values.setdefault(name, value.decode("latin-1").strip())
+    for wait in (
+        _number(values.get(b"retry-after-ms", ""), 0.001),
+        _number(values.get(b"retry-after", ""), 1.0),
+        _until(values.get(b"retry-after", ""), values.get(b"date", "")),
+        _reset(values),
+    ):
+        if wait is not None:
+            return wait
+    return _in_words(message)
+
+
+def _number(text: str, unit_seconds: float) -> float | None:
+    return float(text) * unit_seconds if _NUMBER.fullmatch(text) else None
+
+
+def _until(then: str, now: str) -> float | None:
+    try:
+        seconds = (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
+    # A date without a zone and one with are not to be subtracted: a TypeError.
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return max(0.0, seconds)
+
+
+def _reset(values: dict[bytes, str]) -> float | None:
+    """:return: until the limit that is used up is full again; where none says that it is, the nearest."""
+    waits: list[float] = []
+    used_up: list[float] = []
+    for what, name in _RESETS:
+        wait = _duration(values.get(name, ""))
+        if wait is not None:
+            waits.append(wait)
+            if values.get(b"x-ratelimit-remaining-" + what) == "0":
+                used_up.append(wait)
+    if used_up:
+        return max(used_up)
+    return min(waits) if waits else None
+
+
+def _duration(text: str) -> float | None:
+    """:return: the seconds of ``6m0s``, ``120ms`` or a plain number; None for anything else."""
+    if _DURATION.fullmatch(text):
+        return sum(float(number) * _UNITS_SECONDS[unit] for number, unit in _PART.findall(text))
+    seconds = _number(text, 1.0)
+    return seconds if seconds is not None and seconds <= _LONGEST_RESET_SECONDS else None
+
+
+def _in_words(message: str) -> float | None:
+    # The longest messages that are known have 500 characters.
+    match = _WORDS.search(message[:4096])
+    if match is None:
+        return None
+    number, unit, seconds = match.groups()
+    unit = unit.lower()
+    short = "ms" if unit.startswith(("ms", "milli")) else unit[0]
+    return float(number) * _UNITS_SECONDS[short] + (float(seconds) if seconds else 0.0)

@@ -1,0 +1,322 @@
+"""Tokens of Entra ID: where they are asked for, how long they are good, and what becomes of one that is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from gptproxy.config import EntraSettings, RetrySettings, Secret, StreamSettings, UpstreamSettings
+from gptproxy.http import OwnCalls
+from gptproxy.upstream import (
+    Embedder,
+    EntraTokens,
+    NoEmbeddings,
+    NoUpstreamAnswer,
+    Sender,
+    Target,
+    UpstreamAnswer,
+    read_assertion,
+)
+from gptproxy.upstream.entra import NoToken
+from tests.upstream.examples import PRIMARY, a_call
+from tests.upstream.sender_case import error
+from tests.upstream.standins import Answer, Asked, ScriptedAgent, Step, leaks
+
+SECRET = "SECRETCANARY-3c4d5e6f7a8b"
+TOKEN = "TOKENCANARY-eyJ0eXAiOiJKV1Qi"
+ASSERTION = "ASSERTIONCANARY-eyJhbGciOi"
+CLIENT = EntraSettings(tenant="contoso.com", client_id="app-1", client_secret=Secret(SECRET))
+OK = Answer(200, b'{"id":"c1"}')
+
+
+def granted(number: int = 1, lasts: object = 3600) -> Answer:
+    """:return: the token server's answer."""
+    return Answer(
+        200,
+        orjson.dumps(
+            {"token_type": "Bearer", "expires_in": lasts, "access_token": f"{TOKEN}-{number}"}
+        ),
+    )
+
+
+def bearer(number: int = 1) -> list[bytes]:
+    return [f"Bearer {TOKEN}-{number}".encode()]
+
+
+class EntraCase(SynchronousTestCase):
+    """A clock, a token server that follows a script, and everything that is logged."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.events: list[dict[str, Any]] = []
+        observer: Callable[[Any], None] = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def tokens(
+        self, *script: Step, read: Callable[[Path], Deferred[bytes]] | None = None
+    ) -> EntraTokens:
+        self.server = ScriptedAgent(script)
+        calls = OwnCalls(self.server, self.clock, lambda: 1.0)
+        return EntraTokens(calls, self.clock, read or (lambda _: succeed(ASSERTION.encode())))
+
+    def ask(self, tokens: EntraTokens, entra: EntraSettings = CLIENT) -> Deferred[bytes]:
+        return Deferred.fromCoroutine(tokens.token("primary", entra))
+
+    def no_token(self, *script: Step, entra: EntraSettings = CLIENT) -> str:
+        """:return: why there is none."""
+        asking = self.ask(self.tokens(*script), entra)
+        self.clock.pump([1.0] * 3)
+        reason = str(self.failureResultOf(asking, NoToken).value)
+        self.assertFalse(leaks(SECRET, reason, *self.events))
+        return reason
+
+
+class EntraTokensTests(EntraCase):
+    """Asking for them."""
+
+    def test_client_credentials(self) -> None:
+        """A form, POSTed to the tenant's token server."""
+        token = self.successResultOf(self.ask(self.tokens(granted())))
+        self.assertEqual(token, f"{TOKEN}-1".encode())
+        (asked,) = self.server.asked
+        self.assertEqual(asked.method, b"POST")
+        self.assertEqual(asked.origin.host, "login.microsoftonline.com")
+        self.assertEqual(asked.target, b"/contoso.com/oauth2/v2.0/token")
+        assert asked.body is not None
+        self.assertEqual(
+            parse_qs(asked.body.decode()),
+            {
+                "grant_type": ["client_credentials"],
+                "client_id": ["app-1"],
+                "client_secret": [SECRET],
+                "scope": ["https://cognitiveservices.azure.com/.default"],
+            },
+        )
+
+    def test_workload_identity(self) -> None:
+        """The assertion is read anew for each token."""
+        entra = EntraSettings(tenant="t", client_id="c", token_file=Path("/var/token"))
+        read: list[Path] = []
+
+        def reading(path: Path) -> Deferred[bytes]:
+            read.append(path)
+            return succeed(ASSERTION.encode())
+
+        tokens = self.tokens(granted(1, 1), granted(2), read=reading)
+        for _ in range(2):
+            self.successResultOf(self.ask(tokens, entra))
+            self.clock.advance(2.0)
+        self.assertEqual(read, [Path("/var/token")] * 2)
+        assert self.server.asked[0].body is not None
+        form = parse_qs(self.server.asked[0].body.decode())
+        self.assertEqual(form["client_assertion"], [ASSERTION])
+        self.assertNotIn("client_secret", form)
+
+    def test_managed_identity(self) -> None:
+        """The machine's own service is asked; its numbers are texts."""
+        entra = EntraSettings(managed=True, managed_identity_url="http://127.0.0.1:1/token")
+        tokens = self.tokens(granted(1, "3600"), granted(2, "3600"))
+        self.successResultOf(self.ask(tokens, entra))
+        (asked,) = self.server.asked
+        self.assertEqual((asked.method, asked.origin.port), (b"GET", 1))
+        self.assertEqual(
+            asked.target,
+            b"/token?api-version=2018-02-01&resource=https%3A%2F%2Fcognitiveservices.azure.com",
+        )
+        self.assertEqual(asked.values(b"metadata"), [b"true"])
+        other = Deferred.fromCoroutine(tokens.token("other", evolve(entra, client_id="c-7")))
+        self.successResultOf(other)
+        self.assertIn(b"&client_id=c-7", self.server.asked[1].target)
+
+    def test_kept(self) -> None:
+        """Until five minutes before its end it is just used; then the next is fetched while it is."""
+        tokens = self.tokens(granted(1), granted(2))
+        for now in (0, 3299):
+            self.clock.advance(now)
+            self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-1"))
+        self.assertEqual(len(self.server.asked), 1)
+        self.clock.advance(2)
+        self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-1"))
+        self.assertEqual(len(self.server.asked), 2)
+        self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-2"))
+
+    def test_fetched_ahead_in_vain(self) -> None:
+        """The old one is used to its end; the token server is left alone for a few seconds."""
+        tokens = self.tokens(granted(1), *[error(400)] * 2, granted(2))
+        self.successResultOf(self.ask(tokens))
+        self.clock.advance(3400)
+        for _ in range(3):
+            self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-1"))
+        self.assertEqual(len(self.server.asked), 2)
+        self.clock.advance(201)
+        self.failureResultOf(self.ask(tokens), NoToken)
+        self.failureResultOf(self.ask(tokens), NoToken)
+        self.assertEqual(len(self.server.asked), 3)
+        self.clock.advance(5)
+        self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-2"))
+
+    def test_a_fault_of_ours_ahead(self) -> None:
+        """It is logged, and the token is used."""
+        tokens = self.tokens(granted(1), ZeroDivisionError())
+        self.successResultOf(self.ask(tokens))
+        self.clock.advance(3400)
+        self.successResultOf(self.ask(tokens))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_one_at_a_time(self) -> None:
+        """All who need one wait for the same; who leaves takes nothing from the others."""
+        tokens = self.tokens(None)
+        asking = [self.ask(tokens) for _ in range(3)]
+        self.assertEqual(len(self.server.asked), 1)
+        asking[0].cancel()
+        asking[0].addErrback(lambda _: None)
+        self.assertEqual(self.server.dropped, 0)
+        for each in asking[1:]:
+            each.cancel()
+            each.addErrback(lambda _: None)
+        self.assertEqual(self.server.dropped, 1)
+
+    def test_none(self) -> None:
+        """What the log says has the error's code, and none of its words."""
+        said = {"error": "invalid_client", "error_description": f"AADSTS7000215: {SECRET}"}
+        refused = Answer(401, orjson.dumps(said))
+        self.assertEqual(
+            self.no_token(refused), "has no token: the token server answered 401, invalid_client"
+        )
+        for answer in (
+            Answer(200, b"<html>"),
+            Answer(200, b"[]"),
+            Answer(200, b'{"access_token":1}'),
+            Answer(200, b'{"access_token":"a b"}'),
+            Answer(200, b'{"error":"A b"}'),
+        ):
+            self.assertEqual(self.no_token(answer), "has no token: the token server answered 200")
+        self.assertEqual(self.no_token(*[ConnectionLost()] * 3), "has no token: ConnectionLost")
+
+    def test_an_unreadable_file(self) -> None:
+        """It is told as the operating system tells it."""
+        entra = EntraSettings(tenant="t", client_id="c", token_file=Path("/nowhere/token"))
+
+        async def reading(path: Path) -> bytes:
+            return read_assertion(path)
+
+        tokens = self.tokens(read=lambda path: Deferred.fromCoroutine(reading(path)))
+        reason = str(self.failureResultOf(self.ask(tokens, entra), NoToken).value)
+        self.assertEqual(reason, "has no token: token_file: No such file or directory")
+
+    def test_a_file(self) -> None:
+        """Without its line's end."""
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name, "token")
+        path.write_text(ASSERTION + "\n")
+        self.assertEqual(read_assertion(path), ASSERTION.encode())
+
+    def test_refused(self) -> None:
+        """It is dropped once a minute at most; who was refused an older one just takes the new."""
+        tokens = self.tokens(granted(1), granted(2), granted(3))
+        first = self.successResultOf(self.ask(tokens))
+        self.assertTrue(tokens.refused("primary", first))
+        second = self.successResultOf(self.ask(tokens))
+        self.assertTrue(tokens.refused("primary", first))
+        self.assertFalse(tokens.refused("primary", second))
+        self.assertEqual(self.successResultOf(self.ask(tokens)), second)
+        self.clock.advance(60)
+        self.assertTrue(tokens.refused("primary", second))
+        self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-3"))
+
+    def test_nothing_secret_is_shown(self) -> None:
+        """Neither in a repr nor in the log."""
+        tokens = self.tokens(granted(1))
+        self.successResultOf(self.ask(tokens))
+        self.assertFalse(leaks(TOKEN, tokens, vars(tokens), *self.events))
+        self.assertFalse(leaks(SECRET, tokens, vars(tokens), CLIENT, *self.events))
+
+
+def with_entra() -> UpstreamSettings:
+    return evolve(PRIMARY, api_key=None, entra=CLIENT)
+
+
+class SenderTests(EntraCase):
+    """Calls to an upstream that takes tokens."""
+
+    def send(self, tokens: EntraTokens | None, *script: Step) -> Deferred[UpstreamAnswer]:
+        self.agent = ScriptedAgent(script)
+        sender = Sender(
+            self.agent,  # type: ignore[arg-type]  # its stand-in
+            self.clock,
+            lambda: 1.0,
+            RetrySettings(),
+            StreamSettings(),
+            tokens,
+        )
+        targets = (Target(with_entra(), "gpt-4-east"),)
+        return Deferred.fromCoroutine(sender.send(a_call(), targets, own_key=False, request_id="r"))
+
+    def sent(self) -> list[list[bytes]]:
+        return [asked.values(b"authorization") for asked in self.agent.asked]
+
+    def test_a_token_in_the_place_of_the_key(self) -> None:
+        """As Bearer; the caller's own never goes up."""
+        self.successResultOf(self.send(self.tokens(granted()), OK))
+        self.assertEqual(self.sent(), [bearer()])
+        self.assertEqual(self.agent.asked[0].values(b"api-key"), [])
+
+    def test_a_token_that_is_refused(self) -> None:
+        """Another is fetched, and the call is sent again at once."""
+        answer = self.successResultOf(
+            self.send(self.tokens(granted(1), granted(2)), error(401), OK)
+        )
+        self.assertEqual((answer.attempts, self.sent()), (2, [bearer(1), bearer(2)]))
+
+    def test_every_token_is_refused(self) -> None:
+        """Twice is enough: the role is missing, says the 502."""
+        sending = self.send(self.tokens(granted(1), granted(2)), error(401), error(401))
+        refusal = self.failureResultOf(sending, NoUpstreamAnswer).value
+        self.assertEqual(refusal.status, 502)
+
+    def test_no_token(self) -> None:
+        """Nothing is sent."""
+        sending = self.send(self.tokens(error(401)))
+        refusal = self.failureResultOf(sending, NoUpstreamAnswer).value
+        self.assertEqual((refusal.status, refusal.code), (502, "upstream_credentials_refused"))
+        self.assertEqual(self.agent.asked, [])
+
+    def test_nobody_fetches(self) -> None:
+        """A fault of ours, not a call without credentials."""
+        self.failureResultOf(self.send(None, OK), RuntimeError)
+
+    def test_embeddings(self) -> None:
+        """The same for gptproxy's own calls."""
+
+        def step(asked: Asked) -> Step:
+            return OK
+
+        self.agent = ScriptedAgent(step)
+        calls = OwnCalls(self.agent, self.clock, lambda: 1.0)
+        tokens = self.tokens(granted(), error(401))
+        embedder = Embedder([with_entra()], "refuse", "ada", calls, tokens=tokens)
+        self.successResultOf(Deferred.fromCoroutine(embedder.answer(["a"])))
+        self.assertEqual(self.sent(), [bearer()])
+        self.clock.advance(3601)
+        self.failureResultOf(Deferred.fromCoroutine(embedder.answer(["a"])), NoEmbeddings)
+
+    def test_embeddings_without_tokens(self) -> None:
+        """Nobody fetches them: that is said, and nothing is sent without credentials."""
+        self.agent = ScriptedAgent([])
+        calls = OwnCalls(self.agent, self.clock, lambda: 1.0)
+        embedder = Embedder([with_entra()], "refuse", "ada", calls)
+        self.failureResultOf(Deferred.fromCoroutine(embedder.answer(["a"])), NoEmbeddings)
+        self.assertEqual(self.agent.asked, [])

@@ -15,7 +15,6 @@ reads.
 """
 
 from gptproxy.knowledge.augmentation import (
-    Augmented,
     ChatPlaces,
     OperatorTexts,
     augment,
@@ -27,43 +26,50 @@ from gptproxy.knowledge.errors import (
     KnowledgeError,
     MalformedEmbeddings,
     OtherModel,
+    SearchOverdue,
     UnknownCollection,
 )
-from gptproxy.knowledge.feeding import FeedReport, Progress, feed
-from gptproxy.knowledge.passages import Excerpt, Passage, cut
-from gptproxy.knowledge.retrieval import Embed, Knowledge
-from gptproxy.knowledge.sources import Skipped
-from gptproxy.knowledge.store import Document, KnowledgeStore
+from gptproxy.knowledge.indexing import build_index, build_indexes
+from gptproxy.knowledge.passages import Excerpt, Passage
+from gptproxy.knowledge.quotation import clean_attribute
+from gptproxy.knowledge.reading import Source
+from gptproxy.knowledge.response_call import augment_response, conversation_of
+from gptproxy.knowledge.retrieval import Embed, EmbedFor, Knowledge, MayRead
+from gptproxy.knowledge.searching import Asking
 from gptproxy.knowledge.tokens import estimated_tokens, token_bound
-from gptproxy.knowledge.topics import matching_topic, question_of
+from gptproxy.knowledge.topics import MatchedTopic, is_users, matching_topics, question_of
 from gptproxy.threads import BoundedThreads, Threads, TooBusy
 
 __all__ = [
-    "Augmented",
+    "Asking",
     "BoundedThreads",
     "ChatPlaces",
-    "Document",
     "Embed",
+    "EmbedFor",
     "Excerpt",
-    "FeedReport",
     "Knowledge",
     "KnowledgeError",
-    "KnowledgeStore",
     "MalformedEmbeddings",
+    "MatchedTopic",
+    "MayRead",
     "OperatorTexts",
     "OtherModel",
     "Passage",
-    "Progress",
-    "Skipped",
+    "SearchOverdue",
+    "Source",
     "Threads",
     "TooBusy",
     "UnknownCollection",
     "augment",
-    "cut",
+    "augment_response",
+    "build_index",
+    "build_indexes",
+    "clean_attribute",
+    "conversation_of",
     "estimated_tokens",
-    "feed",
     "is_operators",
-    "matching_topic",
+    "is_users",
+    "matching_topics",
     "operator_texts",
     "question_of",
     "read_embeddings",

@@ -3,7 +3,8 @@ What is put into a chat about a topic, and where.
 
 Pure: values in, values out; nothing of Twisted. First it is chosen what is said
 (:func:`operator_texts`, the same for every API), then that is spliced into the body of a chat
-completion (:func:`augment`), every other byte of which stays as it is. The messages go behind the
+completion (:func:`augment`) or of a response (``response_call``), every other byte of which stays
+as it is. The messages go behind the
 leading block of system and developer messages: before anything of the conversation, so never
 between a tool call and its result, and stable text comes first, so that the upstream's prompt cache
 keeps hitting.
@@ -19,15 +20,15 @@ from attrs import frozen
 
 from gptproxy.config.knowledge_settings import TopicSettings
 from gptproxy.knowledge.passages import Passage
-from gptproxy.knowledge.quotation import NOTICE, quoted
+from gptproxy.knowledge.quotation import CITE_NOTICE, NOTICE, quoted
 from gptproxy.knowledge.tokens import token_bound
-from gptproxy.wire import Edit, Span, element_spans, member_spans, splice
+from gptproxy.wire import Edit, Span, element_spans, member_spans
 
 __all__ = [
-    "Augmented",
     "ChatPlaces",
     "OperatorTexts",
     "augment",
+    "insertion",
     "is_operators",
     "operator_role",
     "operator_texts",
@@ -39,35 +40,24 @@ _OPERATOR_ROLES = ("system", "developer")
 _DEVELOPER_MODELS = re.compile(r"(?:ft:)?(?:o\d|gpt-5)")
 
 
+_MOST_CHARACTERS = 16
+"""More than these no token has but one of spaces or of a ruler's dashes."""
+
+
 @frozen
 class OperatorTexts:
     """
     What is said in the operator's role.
 
-    :param texts: one message each: prompt, preamble, then a passage each.
-    :param used: the passages among them.
-    :param omitted: ``"prompt"`` or ``"preamble"`` where it was left out because it exceeds the
-        topic's ``max_tokens``.
+    :param texts: one message each: prompts, preambles, then a passage each.
+    :param used: the passages among them, in their order.
+    :param omitted: the topic's name and ``"prompt"`` or ``"preamble"``, where that was left out
+        because it exceeds ``max_tokens``.
     """
 
     texts: tuple[str, ...]
     used: tuple[Passage, ...]
-    omitted: tuple[str, ...]
-
-
-@frozen
-class Augmented:
-    """
-    A chat with what our documents say.
-
-    :param body: the bytes to send upstream.
-    :param used: the passages in it.
-    :param omitted: as in :class:`OperatorTexts`, for the log.
-    """
-
-    body: bytes
-    used: tuple[Passage, ...]
-    omitted: tuple[str, ...]
+    omitted: tuple[tuple[str, str], ...]
 
 
 @frozen
@@ -86,35 +76,44 @@ class ChatPlaces:
 def augment(
     body: bytes,
     messages: object,
-    topic: TopicSettings,
-    passages: Sequence[Passage],
+    chosen: OperatorTexts,
     model: str,
     places: ChatPlaces | None = None,
-) -> Augmented:
+) -> Edit | None:
     """
-    Put a topic's prompt, preamble and passages into a chat completion.
+    Put texts into a chat completion, in the operator's role.
 
     :param body: the request's body, which orjson has parsed.
     :param messages: its ``messages`` as parsed. Where it is no list the body stays as it is: the
         upstream tells its caller what is wrong with it.
-    :param topic: what the chat is about.
-    :param passages: what was found, in any order; the best scores go first.
+    :param chosen: what is said.
     :param model: the model's OpenAI name, which decides the role where the chat has no message of
         the operator's.
     :param places: where ``messages`` stands, if that is known: of a large chat only the messages
-        that lead, one behind them, and the last are given. Otherwise it is found here.
-    :return: the new body and what is in it.
+        that lead, one behind them, and some of the last are given. Otherwise it is found here.
+    :return: what is to be done to the body; None where nothing is.
     :raise gptproxy.wire.NotAnObject: the body is no object.
     :raise gptproxy.wire.DuplicateMember: a name occurs twice at its top level.
     """
-    chosen = operator_texts(topic, passages)
     if not isinstance(messages, list) or not chosen.texts:
-        return Augmented(body, (), chosen.omitted)
+        return None
     role = operator_role(messages, model)
     inserted = b",".join(orjson.dumps({"role": role, "content": text}) for text in chosen.texts)
     if places is None:
         array = member_spans(body)["messages"]
         places = ChatPlaces(array, element_spans(body, array))
+    return insertion(messages, places, inserted)
+
+
+def insertion(messages: Sequence[object], places: ChatPlaces, inserted: bytes) -> Edit:
+    """
+    Place new elements behind the operator's that lead.
+
+    :param messages: the array's elements as parsed, of any shape.
+    :param places: where they stand.
+    :param inserted: elements as JSON, with commas between them.
+    :return: the edit.
+    """
     elements = places.elements
     leading = _leading(messages)
     if leading:
@@ -123,50 +122,57 @@ def augment(
         place, inserted = elements[0].start, inserted + b","
     else:
         place = places.array.start + 1
-    return Augmented(splice(body, [Edit(place, place, inserted)]), chosen.used, chosen.omitted)
+    return Edit(place, place, inserted)
 
 
-def operator_texts(topic: TopicSettings, passages: Sequence[Passage]) -> OperatorTexts:
+def operator_texts(
+    topics: Sequence[TopicSettings], passages: Sequence[Passage], *, cite: bool = False
+) -> OperatorTexts:
     """
-    Choose what is said in the operator's role, within the topic's ``max_tokens``.
+    Choose what is said in the operator's role, within the largest ``max_tokens`` of the topics.
 
-    Prompt and preamble come first; then the passages by score while they fit. One that does not fit
-    is left out and the next is tried.
+    Prompts and preambles come first, in the topics' order; then the passages by score while they
+    fit. One that does not fit is left out and the next is tried. Some milliseconds, so for pool
+    threads.
 
-    :param topic: the operator's texts and the bound.
+    :param topics: the operator's texts and the bound; at least one.
     :param passages: what was found, in any order.
+    :param cite: the answer is to refer to them by numbers, which are their places among those that
+        are used, counted from 1.
     :return: the texts, whose :func:`~gptproxy.knowledge.tokens.token_bound` together is at most the
         bound.
     """
-    room = topic.max_tokens
-    kept = {"prompt": topic.prompt, "preamble": topic.preamble}
+    room = max(topic.max_tokens for topic in topics)
     omitted = []
-    for name, text in kept.items():
-        need = token_bound(text)
-        if need > room:
-            omitted.append(name)
-            kept[name] = ""
-        else:
-            room -= need
-    prompt, preamble = kept.values()
-    notice = f"\n\n{NOTICE}" if prompt else NOTICE
+    kept: dict[str, list[str]] = {"prompt": [], "preamble": []}
+    for name, texts in kept.items():
+        for topic in topics:
+            text: str = getattr(topic, name)
+            need = token_bound(text)
+            if need > room:
+                omitted.append((topic.called, name))
+            elif text:
+                room -= need
+                texts.append(text)
+    notice = NOTICE + CITE_NOTICE if cite else NOTICE
+    if kept["prompt"]:
+        notice = f"\n\n{notice}"
     room -= token_bound(notice)
     used: list[Passage] = []
     quotations: list[str] = []
     for passage in sorted(passages, key=lambda passage: (-passage.score, passage.passage_id)):
-        if token_bound(passage.text) > room:
+        if len(passage.text) > room * _MOST_CHARACTERS:
             continue  # without the work of quoting it
-        quotation = quoted(passage)
+        quotation = quoted(passage, len(used) + 1 if cite else None)
         need = token_bound(quotation)
         if need <= room:
             room -= need
             used.append(passage)
             quotations.append(quotation)
+    prompts = kept["prompt"]
     if used:
-        prompt += notice
-    return OperatorTexts(
-        tuple(text for text in (prompt, preamble, *quotations) if text), tuple(used), tuple(omitted)
-    )
+        prompts = [prompts[0] + notice, *prompts[1:]] if prompts else [notice]
+    return OperatorTexts((*prompts, *kept["preamble"], *quotations), tuple(used), tuple(omitted))
 
 
 def operator_role(messages: Sequence[object], model: str) -> str:

@@ -8,6 +8,7 @@ https://sqlite.org/uri.html
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -17,12 +18,17 @@ from importlib import resources
 from pathlib import Path
 
 from gptproxy.knowledge.errors import KnowledgeError
+from gptproxy.knowledge.migration import migrate
 
-__all__ = ["naming_errors", "open_for_reading", "open_for_writing"]
+__all__ = ["exclusively", "naming_errors", "open_for_reading", "open_for_writing"]
 
-_SCHEMA_VERSION = 1
-# A writer's transaction is one document, so it waits for another writer for milliseconds; a reader
-# in WAL mode only waits while the file is recovered after a kill.
+_SCHEMA_VERSION = 2
+# A vector of 1,536 float32 and its row's head: one page each, read at once.
+_PAGE_BYTES = 8192
+# In pages: fewer, larger checkpoints than the default of 1,000, each of which waits for the disk.
+_CHECKPOINT_PAGES = 4000
+# A writer's transaction is a few documents, so it waits for another writer for milliseconds; a
+# reader in WAL mode only waits while the file is recovered after a kill.
 _BUSY_WRITING_S = 30.0
 _BUSY_READING_S = 1.0
 # The part of an extended result code that https://sqlite.org/rescode.html calls primary.
@@ -61,11 +67,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             check_same_thread=False,
         )
         with _closing_on_error(connection):
+            migrate(connection, _schema())
             _check_version(connection, path)
             connection.execute("PRAGMA foreign_keys = ON")
             # In WAL mode NORMAL loses the last transactions when the machine loses power, never the
             # file's integrity.
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES:d}")
         return connection
 
 
@@ -97,6 +105,32 @@ def open_for_reading(path: Path) -> tuple[sqlite3.Connection, bool]:
         return _begin_reading(path, "mode=ro&immutable=1"), True
 
 
+@contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """
+    Be the only command that writes to a database. Readers are not kept out; a process that is
+    killed lets go.
+
+    :param path: the database file.
+    :raise KnowledgeError: another command is writing to it, or there is no such folder.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    with naming_errors(path):
+        if not path.parent.is_dir():
+            raise KnowledgeError(f"{path.parent}: there is no such folder: make it first")
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise KnowledgeError(
+                f"{path}: another `gptproxy docs` command is writing to it: wait for its end"
+            ) from taken
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _begin_reading(path: Path, parameters: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{parameters}",
@@ -113,6 +147,10 @@ def _begin_reading(path: Path, parameters: str) -> sqlite3.Connection:
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if 0 < version < _SCHEMA_VERSION:
+        raise KnowledgeError(
+            f"{path}: it was made by an earlier gptproxy; `gptproxy docs sync` brings it up to date"
+        )
     if version != _SCHEMA_VERSION:
         raise KnowledgeError(
             f"{path}: this is no knowledge database of version {_SCHEMA_VERSION},"
@@ -129,11 +167,14 @@ def _create(path: Path) -> None:
     try:
         connection = sqlite3.connect(name, isolation_level=None)
         try:
-            schema = resources.files("gptproxy.knowledge").joinpath("schema.sql").read_text("utf-8")
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
+            # Nobody sees the file before it has its name, so it need not be safe at every statement.
+            connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(schema)
+            connection.executescript(f"BEGIN; {_schema()} COMMIT;")
         finally:
             connection.close()
+        _flush(name)
         if os.geteuid() == 0:
             # Fed by root, read by the daemon's user: the folder's owner is whom it is for.
             owner = path.parent.stat()
@@ -141,6 +182,19 @@ def _create(path: Path) -> None:
         _give_name(name, path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _flush(name: str) -> None:
+    """Wait until a file is on the disk."""
+    descriptor = os.open(name, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _schema() -> str:
+    return resources.files("gptproxy.knowledge").joinpath("schema.sql").read_text("utf-8")
 
 
 def _give_name(name: str, path: Path) -> None:

@@ -6,7 +6,15 @@ Pure: imports nothing of gptproxy and nothing of Twisted.
 
 from __future__ import annotations
 
-__all__ = ["KnowledgeError", "MalformedEmbeddings", "OtherModel", "UnknownCollection"]
+__all__ = [
+    "KnowledgeError",
+    "MalformedEmbeddings",
+    "OtherModel",
+    "SearchOverdue",
+    "Unfit",
+    "UnknownCollection",
+    "Unreachable",
+]
 
 
 class KnowledgeError(Exception):
@@ -21,5 +29,17 @@ class OtherModel(KnowledgeError):
     """The collection's vectors are of another model, or of another length, than those given."""
 
 
+class SearchOverdue(KnowledgeError):
+    """A search took longer than a chat waits for it."""
+
+
 class MalformedEmbeddings(KnowledgeError):
     """Vectors that cannot be searched with: wrong count or shape, not finite, zero."""
+
+
+class Unfit(Exception):
+    """A file that cannot be a document; its text is the reason."""
+
+
+class Unreachable(Exception):
+    """What cannot be read now, though it may be there; its text is the reason."""

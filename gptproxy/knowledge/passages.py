@@ -1,12 +1,11 @@
 """
-What a passage is, and how a text is cut into them.
+What a passage is, and how the blocks of a document are joined to passages.
 
-Pure: imports nothing of gptproxy and nothing of Twisted. Markdown is read as CommonMark's block
-structure as far as cutting needs it: ATX and setext headings
-(https://spec.commonmark.org/0.31.2/#atx-headings), fenced code, paragraphs, front matter. Any other
-text is paragraphs. A passage begins at a heading or paragraph where it can; only what is too long
-by itself is cut inside, at the end of a line, a sentence, a word, or at last between two
-characters. Nothing but blank lines is lost, and the same text always gives the same passages.
+Pure: imports nothing of gptproxy and nothing of Twisted. The blocks come from the document's own
+structure (see ``formats``): headings, paragraphs, code blocks, functions. A passage begins at one
+where it can; only what is too long by itself is cut inside, at the end of a line, a sentence, a
+word, or at last between two characters. Nothing but blank lines is lost, and the same blocks always
+give the same passages.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import field, frozen
 
-__all__ = ["CUT_VERSION", "Excerpt", "Passage", "cut"]
+__all__ = ["CUT_VERSION", "Block", "Excerpt", "Outline", "Passage", "pack"]
 
-CUT_VERSION = 1
-"""Raised with every change of the rules below, so that unchanged documents are cut again."""
+CUT_VERSION = 2
+"""Raised with every change of the rules, here and in ``formats``: unchanged documents are cut again."""
 
 # Sizes in bytes; 3.5 of them are a token (see tokens.py): 200, 300 and 500 tokens. The last is a
 # hard limit.
@@ -29,11 +28,7 @@ _MOST_BYTES = 1750
 # What is longer is cut, so that a heading of ordinary length always stays with what follows it.
 _PIECE_BYTES = 1500
 _TITLE_CHARACTERS = 120
-_FRONT_MATTER_LINES = 200
 
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?")
-_SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*")
-_FENCE = re.compile(r" {0,3}(`{3,}+(?=[^`]*+$)|~{3,}+)")
 _SENTENCE_END = re.compile(rb"[.!?][\"')\]]*+[ \t]|\xe3\x80\x82|\xef\xbc\x81|\xef\xbc\x9f")
 
 
@@ -60,7 +55,10 @@ class Passage:
     :param source: the name of the document it is from.
     :param heading: the titles it stands under, outermost first; may be empty.
     :param text: its text.
-    :param score: its likeness to the question, higher is nearer.
+    :param score: how well it answers the question, higher is better: of the ranks that words and
+        vectors gave it.
+    :param similarity: of its vector and the question's, -1 to 1; None where there is none.
+    :param collection: the name of the one it is in.
     """
 
     passage_id: int
@@ -68,121 +66,61 @@ class Passage:
     heading: str
     text: str
     score: float
+    similarity: float | None = None
+    collection: str = ""
 
 
 @frozen
-class _Block:
-    """A heading, paragraph or code block, and the titles it stands under, its own included."""
+class Block:
+    """
+    A part of a document that is not cut where it can be helped.
+
+    :param text: as it stands in the document.
+    :param titles: the titles that it stands under, outermost first, its own included.
+    :param is_heading: it is a heading: it belongs to what follows.
+    :param begins: a passage had better begin here: a heading, a function.
+    :param joint: what parts it from the block before it.
+    """
 
     text: str
     titles: tuple[str, ...] = ()
     is_heading: bool = False
+    begins: bool = False
+    joint: str = "\n\n"
 
 
 @frozen
-class _Outline:
+class Outline:
     """The headings that the current line stands under: (level, title), levels rising."""
 
     _open: list[tuple[int, str]] = field(factory=list)
 
     def enter(self, level: int, title: str) -> None:
+        """
+        Pass a heading.
+
+        :param level: 1 is the outermost.
+        :param title: its text; cut after 120 characters.
+        """
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         self._open.append((level, " ".join(title.split())[:_TITLE_CHARACTERS]))
 
     def titles(self) -> tuple[str, ...]:
+        """:return: the titles that what follows stands under, outermost first."""
         return tuple(title for _, title in self._open if title)
 
 
-def cut(text: str, *, markdown: bool) -> tuple[Excerpt, ...]:
+def pack(blocks: Iterable[Block]) -> Iterator[Excerpt]:
     """
-    Cut a document into passages of about 200 to 500 tokens.
+    Join blocks to passages of about 200 to 500 tokens.
 
-    :param text: the whole document.
-    :param markdown: whether it is Markdown; else it is plain text.
+    A small passage takes the next block in; one that has the least size ends at the next heading or
+    function, or where the next block would carry it over the target. Headings alone never make a
+    passage where something follows.
+
+    :param blocks: of one document, in order.
     :return: its passages, in order.
-    """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    blocks = _markdown_blocks(lines) if markdown else _plain_blocks(lines)
-    return tuple(_packed(blocks))
-
-
-def _plain_blocks(lines: Iterable[str]) -> Iterator[_Block]:
-    gathered: list[str] = []
-    for line in (*lines, ""):
-        if line.strip():
-            gathered.append(line)
-        elif gathered:
-            yield _Block("\n".join(gathered))
-            gathered = []
-
-
-def _markdown_blocks(lines: Sequence[str]) -> Iterator[_Block]:
-    outline = _Outline()
-    front = _front_matter_lines(lines)
-    if front:
-        yield _Block("\n".join(lines[:front]))
-    gathered: list[str] = []
-    fence = ""  # the marks that opened the code block we are in
-
-    def block() -> Iterator[_Block]:
-        if gathered:
-            yield _Block("\n".join(gathered), outline.titles())
-            gathered.clear()
-
-    for line in lines[front:]:
-        if fence:
-            gathered.append(line)
-            if _closes(line, fence):
-                fence = ""
-                yield from block()
-        elif opening := _FENCE.match(line):
-            yield from block()
-            fence = opening[1]
-            gathered.append(line)
-        elif heading := _ATX.fullmatch(line):
-            yield from block()
-            outline.enter(len(heading[1]), _without_closing_marks(heading[2] or ""))
-            yield _Block(line, outline.titles(), is_heading=True)
-        elif not line.strip():
-            yield from block()
-        elif len(gathered) == 1 and (underline := _SETEXT.fullmatch(line)):
-            outline.enter(1 if underline[1][0] == "=" else 2, gathered[0])
-            yield _Block(f"{gathered.pop()}\n{line}", outline.titles(), is_heading=True)
-        else:
-            gathered.append(line)
-    yield from block()
-
-
-def _front_matter_lines(lines: Sequence[str]) -> int:
-    """:return: how many lines the metadata between ``---`` at the very beginning has; 0 without."""
-    if lines[0].rstrip() != "---":
-        return 0
-    for number, line in enumerate(lines[1:_FRONT_MATTER_LINES], start=2):
-        if line.rstrip() in ("---", "..."):
-            return number
-    return 0
-
-
-def _closes(line: str, fence: str) -> bool:
-    """:return: whether the line ends the code block: the fence's mark, at least as often, alone."""
-    marks = line.strip()
-    return len(marks) >= len(fence) and not marks.strip(fence[0])
-
-
-def _without_closing_marks(title: str) -> str:
-    """:return: an ATX heading's title without the ``#`` marks that may close it."""
-    bare = title.rstrip().rstrip("#")
-    return bare if not bare or bare[-1] in " \t" else title
-
-
-def _packed(blocks: Iterable[_Block]) -> Iterator[Excerpt]:
-    """
-    Join blocks to passages of the size we want.
-
-    A small passage takes the next block in; one that has the least size ends at the next heading,
-    or where the next block would carry it over the target. Headings alone never make a passage
-    where something follows.
     """
     parts: list[str] = []
     size = 0
@@ -190,11 +128,11 @@ def _packed(blocks: Iterable[_Block]) -> Iterator[Excerpt]:
     only_headings = True
     for block in blocks:
         for number, piece in enumerate(_pieces(block.text)):
-            joint = "\n\n" if parts and number == 0 else ""
+            joint = block.joint if parts and number == 0 else ""
             after = size + len(joint) + len(piece.encode())
             large_enough = size >= _LEAST_BYTES and not only_headings
             if after > _MOST_BYTES or (
-                large_enough and (block.is_heading or after > _TARGET_BYTES)
+                large_enough and ((block.begins and number == 0) or after > _TARGET_BYTES)
             ):
                 yield from _excerpt(parts, titles)
                 parts, size, only_headings, joint = [], 0, True, ""

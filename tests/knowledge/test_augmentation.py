@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gptproxy.config.knowledge_settings import TopicSettings
 from gptproxy.knowledge.augmentation import augment, operator_role, operator_texts
 from gptproxy.knowledge.passages import Passage
-from gptproxy.knowledge.quotation import NOTICE, quoted
+from gptproxy.knowledge.quotation import CITE_NOTICE, NOTICE, quoted
 from gptproxy.knowledge.tokens import token_bound
-from gptproxy.wire import DuplicateMember, NotAnObject, element_spans, member_spans
+from gptproxy.wire import DuplicateMember, NotAnObject, element_spans, member_spans, splice
 
 _cheap = settings(max_examples=100, deadline=None)
 _TOPIC = TopicSettings(
@@ -34,7 +34,18 @@ def _augmented(
     messages: Sequence[object], topic: TopicSettings = _TOPIC, model: str = "gpt-4"
 ) -> Any:
     body = orjson.dumps({"model": model, "messages": messages})
-    return orjson.loads(augment(body, messages, topic, [_ONE], model).body)["messages"]
+    return orjson.loads(_put(body, messages, topic, [_ONE], model))["messages"]
+
+
+def _put(
+    body: bytes,
+    messages: object,
+    topic: TopicSettings,
+    passages: Sequence[Passage],
+    model: str = "gpt-4",
+) -> bytes:
+    edit = augment(body, messages, operator_texts([topic], passages), model)
+    return body if edit is None else splice(body, [edit])
 
 
 def _inserted(role: str) -> list[dict[str, str]]:
@@ -139,13 +150,13 @@ def test_nothing_else_changes(
     body, messages = drawn
     topic = TopicSettings(words=("x",), documents="x", prompt=prompt)
     passages = [_passage(number, text) for number, text in enumerate(texts)]
-    augmented = augment(body, messages, topic, passages, "gpt-4")
-    parsed = orjson.loads(augmented.body)
-    chosen = operator_texts(topic, passages)
+    augmented = _put(body, messages, topic, passages)
+    parsed = orjson.loads(augmented)
+    chosen = operator_texts([topic], passages)
     count = len(chosen.texts)
     # Without what was inserted every byte is as it was.
-    array = member_spans(augmented.body)["messages"]
-    spans = element_spans(augmented.body, array)
+    array = member_spans(augmented)["messages"]
+    spans = element_spans(augmented, array)
     place = next(
         n
         for n in range(len(messages) + 1)
@@ -156,12 +167,12 @@ def test_nothing_else_changes(
     )
     if count:
         start, end = spans[place].start, spans[place + count - 1].end
-        comma_before = augmented.body[:start].endswith(b",") and place > 0
-        before = augmented.body[: start - comma_before]
-        after = augmented.body[end:] if comma_before or not messages else augmented.body[end + 1 :]
+        comma_before = augmented[:start].endswith(b",") and place > 0
+        before = augmented[: start - comma_before]
+        after = augmented[end:] if comma_before or not messages else augmented[end + 1 :]
         assert before + after == body
     else:
-        assert augmented.body == body
+        assert augmented == body
     for one, other in zip(parsed["messages"], parsed["messages"][1:], strict=False):
         assert (one == _CALL) == (other == _RESULT)
 
@@ -170,62 +181,61 @@ def test_nothing_else_changes(
 def test_messages_that_are_no_list_stay_as_they_are(messages: object) -> None:
     """The upstream tells its caller what is wrong."""
     body = orjson.dumps({"messages": messages})
-    augmented = augment(body, messages, _TOPIC, [_ONE], "gpt-4")
-    assert (augmented.body, augmented.used) == (body, ())
+    assert augment(body, messages, operator_texts([_TOPIC], [_ONE]), "gpt-4") is None
 
 
 def test_a_topic_that_says_nothing_changes_nothing() -> None:
     """Without prompt, preamble and passages the very bytes go upstream."""
-    body = b'{ "messages" : [ ] }'
-    assert augment(body, [], TopicSettings(words=("x",), documents="x"), [], "gpt-4").body is body
+    chosen = operator_texts([TopicSettings(words=("x",), documents="x")], [])
+    assert augment(b'{ "messages" : [ ] }', [], chosen, "gpt-4") is None
 
 
 def test_a_body_that_reads_in_two_ways_is_refused() -> None:
     """An edit of one of two members of one name would be read by one parser only."""
+    chosen = operator_texts([_TOPIC], [])
     with pytest.raises(DuplicateMember):
-        augment(b'{"messages":[],"messages":[]}', [], _TOPIC, [], "gpt-4")
+        augment(b'{"messages":[],"messages":[]}', [], chosen, "gpt-4")
     with pytest.raises(NotAnObject):
-        augment(b"[]", [], _TOPIC, [], "gpt-4")
+        augment(b"[]", [], chosen, "gpt-4")
 
 
 def test_the_notice_stands_before_the_first_quotation_only() -> None:
     """Without a prompt it is a message of its own; without passages it is not said."""
     bare = TopicSettings(words=("x",), documents="x")
-    assert operator_texts(bare, [_ONE]).texts == (NOTICE, quoted(_ONE))
-    assert operator_texts(_TOPIC, []).texts == (_TOPIC.prompt, _TOPIC.preamble)
+    assert operator_texts([bare], [_ONE]).texts == (NOTICE, quoted(_ONE))
+    assert operator_texts([_TOPIC], []).texts == (_TOPIC.prompt, _TOPIC.preamble)
 
 
 def test_passages_go_by_score_while_they_fit() -> None:
     """One that does not fit is left out and the next is tried."""
-    large = _passage(1, "x" * 3000, 0.9)
-    tight = _passage(2, "y" * 1800, 0.8)  # its text fits, with its fence it does not
+    large = _passage(1, "one two three " * 300, 0.9)
+    tight = _passage(2, "four five six " * 120, 0.8)  # its text fits, with its fence it does not
     small = _passage(3, "z", 0.7)
     also = _passage(4, "z", 0.7)
     room = token_bound(NOTICE) + token_bound(tight.text) + 10
     topic = TopicSettings(words=("x",), documents="x", max_tokens=room)
-    chosen = operator_texts(topic, [also, small, tight, large])
+    chosen = operator_texts([topic], [also, small, tight, large])
     assert chosen.used == (small, also)
 
 
 @pytest.mark.parametrize(
     ("max_tokens", "texts", "omitted"),
     [
-        (0, (), ("prompt", "preamble")),
-        (4, ("ab",), ("prompt",)),
-        (16, ("a" * 20,), ("preamble",)),
+        (0, (), (("x", "prompt"), ("x", "preamble"))),
+        (4, ("ab",), (("x", "prompt"),)),
+        (16, ("a" * 20,), (("x", "preamble"),)),
     ],
 )
 def test_what_exceeds_the_bound_is_left_out_and_told(
-    max_tokens: int, texts: tuple[str, ...], omitted: tuple[str, ...]
+    max_tokens: int, texts: tuple[str, ...], omitted: tuple[tuple[str, str], ...]
 ) -> None:
     """The operator's own texts are not cut in the middle; the log can say that one is missing."""
-    preamble = "ab" if max_tokens == 4 else "b" * 40
+    preamble = "ab" if max_tokens == 4 else "bcd " * 20
     topic = TopicSettings(
         words=("x",), documents="x", prompt="a" * 20, preamble=preamble, max_tokens=max_tokens
     )
-    chosen = operator_texts(topic, [_ONE])
+    chosen = operator_texts([topic], [_ONE])
     assert (chosen.texts, chosen.omitted) == (texts, omitted)
-    assert augment(b'{"messages":[]}', [], topic, [_ONE], "gpt-4").omitted == omitted
 
 
 @_cheap
@@ -243,7 +253,7 @@ def test_all_together_keep_the_bound(
         words=("x",), documents="x", prompt=prompt, preamble=preamble, max_tokens=max_tokens
     )
     passages = [_passage(number, text, score) for number, (text, score) in enumerate(found)]
-    chosen = operator_texts(topic, passages)
+    chosen = operator_texts([topic], passages)
     assert sum(map(token_bound, chosen.texts)) <= max_tokens
     assert list(chosen.texts[len(chosen.texts) - len(chosen.used) :]) == list(
         map(quoted, chosen.used)
@@ -251,3 +261,25 @@ def test_all_together_keep_the_bound(
     assert [one.score for one in chosen.used] == sorted(
         (one.score for one in chosen.used), reverse=True
     )
+
+
+def test_topics_together() -> None:
+    """Prompts, then preambles, in their order; one notice; the largest bound is the bound of all."""
+    one = TopicSettings(documents="a", prompt="A.", preamble="a", max_tokens=5)
+    two = TopicSettings(documents="b", prompt="B.", preamble="b", max_tokens=500)
+    assert operator_texts([one, two], [_ONE]).texts == (
+        f"A.\n\n{NOTICE}",
+        "B.",
+        "a",
+        "b",
+        quoted(_ONE),
+    )
+
+
+def test_numbers_to_refer_to() -> None:
+    """They count what is used, in its order, and the notice says what they are for."""
+    other = _passage(2, "fibjs has timers", 0.9)
+    texts = operator_texts([_TOPIC], [_ONE, other], cite=True).texts
+    assert texts[2:] == (quoted(other, 1), quoted(_ONE, 2))
+    assert texts[0] == f"{_TOPIC.prompt}\n\n{NOTICE}{CITE_NOTICE}"
+    assert texts[2].startswith('<document number="1" source="docs/2.md"')

@@ -6,12 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptproxy.knowledge.passages import Excerpt, cut
+from gptproxy.knowledge.formats.markdown import markdown_blocks
+from gptproxy.knowledge.formats.plain import plain_blocks
+from gptproxy.knowledge.passages import Excerpt, pack
 
 _MOST_BYTES = 1750
 _cheap = settings(max_examples=100, deadline=None)
 
 _LONG = "This is a sentence of some words. " * 25  # 850 bytes: a passage by itself
+
+
+def cut(document: str, *, markdown: bool) -> tuple[Excerpt, ...]:
+    """:return: the passages of a document."""
+    text = document.replace("\r\n", "\n").replace("\r", "\n")
+    return tuple(pack(markdown_blocks(text) if markdown else plain_blocks(text)))
 
 
 def _marks(text: str) -> str:
@@ -112,9 +120,13 @@ def test_a_heading_is_not_left_alone() -> None:
 
 
 def test_underlined_headings() -> None:
-    """Setext headings count; a rule under more than one line, or after a blank one, is none."""
+    """Setext headings count, those of several lines too; a rule after a blank line is none."""
     document = f"Title\n=====\n{_LONG}\n\nPart\n---\n{_LONG}\n\ntwo\nlines\n---\n\n---\n{_LONG}"
-    assert [heading for heading, _ in _texts(document)] == ["Title", "Title / Part", "Title / Part"]
+    assert [heading for heading, _ in _texts(document)] == [
+        "Title",
+        "Title / Part",
+        "Title / two lines",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 
 from gptproxy.knowledge import database
 from gptproxy.knowledge.errors import KnowledgeError, UnknownCollection
-from gptproxy.knowledge.nearest import Neighbour
 from gptproxy.knowledge.passages import Excerpt, Passage
 from gptproxy.knowledge.reading import KnowledgeReader
-from gptproxy.knowledge.store import Document, KnowledgeStore
+from gptproxy.knowledge.store import KnowledgeStore
+from tests.knowledge.standins import put_document
 
 _MODEL = "text-embedding-ada-002"
 
@@ -26,15 +26,13 @@ _MODEL = "text-embedding-ada-002"
 def path(tmp_path: Path) -> Path:
     """:return: a database with one collection of two passages, closed."""
     path = tmp_path / "knowledge.db"
-    _put(path, b"1", "one", "two")
+    _put(path, "a.md", "one", "two")
     return path
 
 
-def _put(path: Path, version: bytes, *texts: str) -> None:
-    vectors = np.eye(len(texts), 2, dtype=np.float32)
-    document = Document("/a.md", "a.md", version, tuple(Excerpt("A", text) for text in texts))
-    with closing(KnowledgeStore(path)) as store:
-        store.put("fibjs", _MODEL, document, vectors)
+def _put(path: Path, name: str, *texts: str) -> None:
+    excerpts = [Excerpt("A", text) for text in texts]
+    put_document(path, "fibjs", _MODEL, name, excerpts, np.eye(len(texts), 2, dtype=np.float32))
 
 
 def _change(path: Path, statement: str, *values: object) -> None:
@@ -45,35 +43,64 @@ def _change(path: Path, statement: str, *values: object) -> None:
 
 def _vectors(path: Path) -> list[list[float]]:
     with KnowledgeReader(path) as reader:
-        rows: list[list[float]] = reader.vectors(reader.collection("fibjs"))[1].tolist()
-        return rows
+        active = reader.collection("fibjs").active
+        assert active is not None
+        pieces = reader.vectors(active, reader.vector_ids(active))
+        return [row for _, matrix in pieces for row in matrix.tolist()]
 
 
 def test_a_collection_and_its_vectors(path: Path) -> None:
-    """The matrix is float32, its rows in the order of the ids."""
+    """The matrix is float32; a passage that has no vector is left out."""
     with KnowledgeReader(path) as reader:
-        collection = reader.collection("fibjs")
-        ids, matrix = reader.vectors(collection)
-    assert (collection.embedding_model, collection.dimensions) == (_MODEL, 2)
+        active = reader.collection("fibjs").active
+        assert active is not None
+        ids = reader.vector_ids(active)
+        ((found, matrix),) = reader.vectors(active, np.array([2, 7]))
+        assert reader.names() == ("fibjs",)
+    assert (active.model, active.dimensions_asked, active.dimensions) == (_MODEL, None, 2)
     assert (ids.dtype, matrix.dtype) == (np.int64, np.float32)
-    assert ids.tolist() == [1, 2]
-    assert matrix.tolist() == [[1, 0], [0, 1]]
+    assert (ids.tolist(), found.tolist(), matrix.tolist()) == ([1, 2], [2], [[0, 1]])
 
 
 def test_texts_come_in_the_order_asked_for(path: Path) -> None:
     """A passage that is gone is left out."""
     with KnowledgeReader(path) as reader:
-        found = reader.passages([Neighbour(2, 0.9), Neighbour(7, 0.8), Neighbour(1, 0.7)])
-    assert found == (Passage(2, "a.md", "A", "two", 0.9), Passage(1, "a.md", "A", "one", 0.7))
+        found = reader.passages([(2, 0.9), (7, 0.8), (1, 0.7)], {1: 0.5})
+    assert found == (
+        Passage(2, "a.md", "A", "two", 0.9, None, "fibjs"),
+        Passage(1, "a.md", "A", "one", 0.7, 0.5, "fibjs"),
+    )
+
+
+def test_sources(path: Path) -> None:
+    """Where documents are from, and which of them a passage is from."""
+    put_document(
+        path, "fibjs", None, "p/b.md", [Excerpt("", "x")], project="a/b", members_only=True
+    )
+    with KnowledgeReader(path) as reader:
+        disk, project = reader.sources(reader.collection("fibjs"))
+        assert reader.sources_of([1, 3, 9]) == {1: disk.source_id, 3: project.source_id}
+    assert (disk.project, disk.members_only) == (None, False)
+    assert (project.project, project.members_only) == ("a/b", True)
+
+
+def test_words(path: Path) -> None:
+    """The best first; a ranking that is to stop says nothing."""
+    with KnowledgeReader(path) as reader:
+        hits = reader.word_hits('"two"', 5, lambda: False)
+        assert hits is not None
+        assert [one for one, _ in hits] == [2]
+        with pytest.raises(KnowledgeError, match="unterminated"):
+            reader.word_hits('"two', 5, lambda: False)
 
 
 def test_a_reader_sees_one_state(path: Path) -> None:
     """What is written meanwhile is for the next reader."""
     with KnowledgeReader(path) as reader:
         collection = reader.collection("fibjs")
-        _put(path, b"2", "three")
+        _put(path, "a.md", "three")
         assert reader.collection("fibjs") == collection
-        assert len(reader.passages([Neighbour(1, 0.5)])) == 1
+        assert len(reader.passages([(1, 0.5)], {})) == 1
     assert _vectors(path) == [[1, 0]]
 
 
@@ -115,7 +142,7 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
 
 def test_a_database_of_another_version(path: Path) -> None:
     """A newer gptproxy's file is not guessed at."""
-    _change(path, "PRAGMA user_version = 2")
+    _change(path, "PRAGMA user_version = 99")
     with pytest.raises(KnowledgeError, match="version"):
         KnowledgeReader(path)
 
@@ -154,25 +181,16 @@ def test_a_corrupt_file(path: Path, damage: Callable[[Path], None]) -> None:
 )
 def test_a_damaged_vector(path: Path, blob: bytes) -> None:
     """Wrong length, not finite, not of unit length: refused when it is loaded."""
-    _change(path, "UPDATE passages SET embedding = ? WHERE passage_id = 2", blob)
+    _change(path, "UPDATE vectors SET vector = ? WHERE passage_id = 2", blob)
     with pytest.raises(KnowledgeError, match="stored vector"):
         _vectors(path)
 
 
 def test_a_text_that_is_not_utf8(path: Path) -> None:
     """Damage in a text is an error of this room too."""
-    _change(path, "UPDATE passages SET text = CAST(? AS TEXT)", b"\xff\xfe")
+    _change(path, "UPDATE documents SET name = CAST(? AS TEXT)", b"\xff\xfe")
     with KnowledgeReader(path) as reader, pytest.raises(KnowledgeError):
-        reader.passages([Neighbour(1, 0.5)])
-
-
-def test_a_collection_too_large_for_memory(path: Path) -> None:
-    """It is refused before memory is taken."""
-    with (
-        mock.patch("gptproxy.knowledge.reading._MATRIX_BYTES_MAX", 15),
-        pytest.raises(KnowledgeError, match="too many"),
-    ):
-        _vectors(path)
+        reader.passages([(1, 0.5)], {})
 
 
 def test_a_folder_that_the_daemon_may_not_write_to(path: Path) -> None:
@@ -195,15 +213,10 @@ def test_a_folder_that_the_daemon_may_not_write_to(path: Path) -> None:
         assert _vectors(path) == [[1, 0], [0, 1]]
         assert [one.name for one in path.parent.iterdir()] == ["knowledge.db"]
         with pytest.raises(KnowledgeError, match="changed"), KnowledgeReader(path):
-            _put(path, b"2", "three")
+            _put(path, "a.md", "three")
         # While a writer is at work the newest state is not in the file itself.
         with closing(KnowledgeStore(path)) as store:
-            store.put(
-                "other",
-                _MODEL,
-                Document("/b", "b", b"1", (Excerpt("", "x"),)),
-                np.eye(1, dtype=np.float32),
-            )
+            store.add_source("other", "/b", None, members_only=False)
             with pytest.raises(KnowledgeError, match="readonly"):
                 KnowledgeReader(path)
 

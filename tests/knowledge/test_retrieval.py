@@ -1,191 +1,178 @@
-"""A question finds the passages that answer it, or a failure that its caller can tell apart."""
+"""A chat's question becomes passages, in time or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.python.threadpool import ThreadPool
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.config.knowledge_settings import KnowledgeSettings, TopicSettings
-from gptproxy.knowledge import retrieval
-from gptproxy.knowledge.errors import (
-    KnowledgeError,
-    MalformedEmbeddings,
-    OtherModel,
-    UnknownCollection,
-)
-from gptproxy.knowledge.feeding import feed
-from gptproxy.knowledge.passages import Passage
+from gptproxy.config.knowledge_settings import KnowledgeSettings
+from gptproxy.knowledge.errors import KnowledgeError, SearchOverdue, UnknownCollection
+from gptproxy.knowledge.passages import Excerpt, Passage
+from gptproxy.knowledge.reading import Source
 from gptproxy.knowledge.retrieval import Embed, Knowledge
-from gptproxy.threads import BoundedThreads
-from tests.knowledge.standins import DIMENSIONS, Embedding, SameThread, folder_of, vectors_of
+from gptproxy.knowledge.searching import Asking
+from gptproxy.threads import TooBusy
+from tests.knowledge.standins import Embedding, SameThread, folder_of, put_document, vectors_of
 
-_MODEL = "text-embedding-ada-002"
-_TOPIC = TopicSettings(words=("fibjs",), documents="fibjs")
-_DOCUMENTS = {
-    "http.md": "# http\nThe http module serves requests in fibers",
-    "db.md": "# db\nThe db module opens SQLite files",
-    "ssl.md": "# ssl\nThe ssl module speaks TLS",
-}
+_TEXTS = ("the http module serves", "the db module opens SQLite files", "the ssl module: TLS")
 
 
-def _asking(question: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": "fibjs"}, {"role": "user", "content": question}]
+def _same(passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
+    return passages
 
 
-class ConsultTests(SynchronousTestCase):
-    """Over a real database, with the threads stood in for."""
+class ConsultCase(SynchronousTestCase):
+    """Over a real database, with the threads stood in for; without tests of its own."""
 
     def setUp(self) -> None:
-        self.root = folder_of(self)
-        (self.root / "docs").mkdir(parents=True)
-        for name, text in _DOCUMENTS.items():
-            (self.root / "docs" / name).write_text(text)
-        self.database = self.root / "knowledge.db"
+        self.path: Path = folder_of(self) / "k.db"
+        excerpts = [Excerpt("", text) for text in _TEXTS]
+        put_document(self.path, "docs", "m", "d/a.md", excerpts, vectors_of(_TEXTS))
         self.embedding = Embedding()
-        self.successResultOf(
-            feed(
-                self.database,
-                "fibjs",
-                [self.root / "docs"],
-                embed=self.embedding,
-                model=_MODEL,
-                threads=SameThread(),
-                progress=lambda _: None,
-            )
-        )
-        self.embedding.calls.clear()
+        self.clock = Clock()
+        self.events: list[str] = []
+        observer = lambda event: self.events.append(event["log_format"])  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def knowledge(self, embed: Embed | None = None, model: str = _MODEL) -> Knowledge:
-        """The daemon's way in."""
-        settings = KnowledgeSettings(self.database, model)
-        return Knowledge(settings, embed or self.embedding, SameThread(), Clock())
+    def knowledge(self, embed: Embed | None = None) -> Knowledge:
+        self.asked_for: list[tuple[str, int | None]] = []
 
-    def consult(self, question: str) -> tuple[Passage, ...]:
-        """What is found."""
-        found: tuple[Passage, ...] = self.successResultOf(
-            self.knowledge().consult(_TOPIC, _asking(question))
-        )
-        return found
+        def embed_for(model: str, dimensions: int | None) -> Embed:
+            self.asked_for.append((model, dimensions))
+            return embed or self.embedding
 
-    def test_the_nearest_come_first(self) -> None:
-        """The last message is what is asked; passages come with source, titles and score."""
-        found = self.consult("how does the ssl module speak TLS")
-        self.assertEqual((found[0].source, found[0].heading), ("docs/ssl.md", "ssl"))
-        self.assertEqual(found[0].text, "# ssl\n\nThe ssl module speaks TLS")
-        scores = [one.score for one in found]
-        self.assertEqual(scores, sorted(scores, reverse=True))
-        self.assertTrue(all(0 < score <= 1.0001 for score in scores))
-        self.assertEqual(self.embedding.calls, [["how does the ssl module speak TLS"]])
+        return Knowledge(KnowledgeSettings(self.path), embed_for, SameThread(), self.clock)
 
-    def test_what_is_not_near_at_all_is_not_found(self) -> None:
-        """There is a floor to the score and a limit to the count."""
+    def texts(self, deferred: Deferred[tuple[Passage, ...]]) -> list[str]:
+        return [passage.text for passage in self.successResultOf(deferred)]
 
-        def embed(_: Sequence[str]) -> Deferred[NDArray[np.float32]]:
-            everything = vectors_of(list(_DOCUMENTS.values())).sum(axis=0)
-            elsewhere = (everything == 0).astype(np.float32)
-            return succeed(elsewhere[np.newaxis])
 
-        found = self.successResultOf(self.knowledge(embed).consult(_TOPIC, _asking("q")))
-        self.assertEqual(found, ())
-        with mock.patch.object(retrieval, "_CANDIDATES", 2):
-            self.assertEqual(len(self.consult("the module")), 2)
+class ConsultTests(ConsultCase):
+    """What comes of a question."""
 
-    def test_a_chat_that_asks_nothing(self) -> None:
-        """An empty input would be refused upstream; nothing is asked of anyone."""
-        for messages in ([], _asking(""), _asking(" \n"), None, [{"content": None}]):
-            found = self.successResultOf(self.knowledge().consult(_TOPIC, messages))
-            self.assertEqual(found, ())
-        self.assertEqual(self.embedding.calls, [])
+    def test_passages_are_found(self) -> None:
+        """The question is embedded with the model of the collection's vectors."""
+        found = self.texts(self.knowledge().find("docs", "SQLite files?"))
+        self.assertEqual(found[0], _TEXTS[1])
+        self.assertEqual(self.asked_for, [("m", None)])
+        self.assertEqual(self.embedding.calls, [["SQLite files?"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_long_question_is_cut(self) -> None:
-        """No text has more tokens than bytes: 8,192 bytes are within the model's limit."""
-        self.consult("a" + "é" * 10_000)
-        self.assertEqual(self.embedding.calls, [["a" + "é" * 4095]])
-
-    def test_what_cannot_be_searched_costs_nothing(self) -> None:
-        """No database, no collection, another model: told before the question is embedded."""
-        other = TopicSettings(words=("x",), documents="other")
-        asked = _asking("q")
-        self.failureResultOf(self.knowledge().consult(other, asked), UnknownCollection)
-        self.failureResultOf(self.knowledge(model="another").consult(_TOPIC, asked), OtherModel)
-        self.database.unlink()
-        self.failureResultOf(self.knowledge().consult(_TOPIC, asked), KnowledgeError)
-        self.assertEqual(self.embedding.calls, [])
-
-    def test_a_vector_that_cannot_be_searched_with(self) -> None:
-        """Of another length, not finite, zero, none or two."""
-        cases = [
-            (np.ones((1, DIMENSIONS + 1)), OtherModel),
-            (np.full((1, DIMENSIONS), np.nan), MalformedEmbeddings),
-            (np.zeros((1, DIMENSIONS)), MalformedEmbeddings),
-            (np.ones((2, DIMENSIONS)), MalformedEmbeddings),
-            (np.ones((0, DIMENSIONS)), MalformedEmbeddings),
-            (np.ones(DIMENSIONS), MalformedEmbeddings),
-        ]
-        for vectors, error in cases:
-            answer = vectors.astype(np.float32)
-            knowledge = self.knowledge(lambda _, answer=answer: succeed(answer))
-            self.failureResultOf(knowledge.consult(_TOPIC, _asking("q")), error)
-
-    def test_a_failure_of_the_embedding_call(self) -> None:
-        """It is the caller's own error that comes back."""
-        knowledge = self.knowledge(lambda _: fail(ZeroDivisionError()))
-        self.failureResultOf(knowledge.consult(_TOPIC, _asking("q")), ZeroDivisionError)
-
-    def test_cancelling_cancels_the_embedding_call(self) -> None:
-        """A caller who leaves costs nothing more."""
-        cancelled: list[object] = []
-        waiting: Deferred[NDArray[np.float32]] = Deferred(cancelled.append)
-        asked = self.knowledge(lambda _: waiting).consult(_TOPIC, _asking("q"))
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
-        self.assertEqual(cancelled, [waiting])
-
-    def test_each_question_has_its_own_answer(self) -> None:
-        """Nothing that one caller does to its answer is seen by another."""
+    def test_a_question_is_embedded_once(self) -> None:
+        """While a chat goes on with tools, and when many ask the same."""
         knowledge = self.knowledge()
-        first = knowledge.consult(_TOPIC, _asking("db"))
-        self.successResultOf(first.addCallback(lambda _: None))
-        self.assertTrue(self.successResultOf(knowledge.consult(_TOPIC, _asking("db"))))
+        put_document(self.path, "more", "m", "m/a.md", [Excerpt("", "x")], vectors_of(["x"]))
+        for _ in range(3):
+            self.texts(knowledge.find("docs", "SQLite"))
+        self.texts(knowledge.consult([Asking("docs"), Asking("more")], "SQLite", None, _same))
+        self.assertEqual(self.embedding.calls, [["SQLite"]])
 
+    def test_nothing_asked(self) -> None:
+        """Costs nothing, and is not told as a failure."""
+        self.assertEqual(self.texts(self.knowledge().find("docs", " \n")), [])
+        self.assertEqual(self.embedding.calls, [])
 
-class RealThreadsTests(TestCase):
-    """The same through a pool of threads."""
+    def test_without_embeddings_words_find(self) -> None:
+        """Whatever the call fails with, or answers; the log says so."""
 
-    async def test_feeding_and_asking(self) -> None:
-        """SQLite is worked from whatever thread is free, and nothing complains at the end."""
-        from twisted.internet import reactor
+        def embeds(*answers: Deferred[NDArray[np.float32]]) -> Embed:
+            rest = list(answers)
+            return lambda texts: rest.pop(0)
 
-        root = folder_of(self)
-        for name, text in _DOCUMENTS.items():
-            (root / name).write_text(text)
-        threads = BoundedThreads(reactor, ThreadPool(2, 4), 50)  # type: ignore[arg-type]  # it is a module
-        threads.startService()
-        embedding = Embedding()
-        try:
-            await feed(
-                root / "knowledge.db",
-                "fibjs",
-                [root],
-                embed=embedding,
-                model=_MODEL,
-                threads=threads,
-                progress=lambda _: None,
-            )
-            settings = KnowledgeSettings(root / "knowledge.db", _MODEL)
-            knowledge = Knowledge(settings, embedding, threads, reactor)
-            asked = [knowledge.consult(_TOPIC, _asking(f"{name} module")) for name in ("db", "ssl")]
-            dropped = knowledge.consult(_TOPIC, _asking("http"))
-            dropped.cancel()
-            self.failureResultOf(dropped, CancelledError)
-            found = [(await one)[0].heading for one in asked]
-        finally:
-            await threads.stopService()
-        self.assertEqual(found, ["db", "ssl"])
+        for embed in (
+            embeds(fail(RuntimeError("upstream down"))),
+            embeds(succeed(np.zeros((1, 64), np.float32))),
+            embeds(succeed(np.ones((2, 64), np.float32))),
+            mock.Mock(side_effect=ValueError("no upstream has the model")),
+        ):
+            self.events.clear()
+            self.assertEqual(self.texts(self.knowledge(embed).find("docs", "SQLite")), [_TEXTS[1]])
+            self.assertIn("words alone", self.events[0])
+
+    def test_of_another_length(self) -> None:
+        """A vector that does not fit those of the collection is as good as none."""
+        answer = lambda texts: succeed(np.ones((1, 3), np.float32))  # noqa: E731
+        self.assertEqual(self.texts(self.knowledge(answer).find("docs", "SQLite")), [_TEXTS[1]])
+
+    def test_a_collection_without_vectors(self) -> None:
+        """Is searched by words, and nothing is paid for a vector."""
+        put_document(self.path, "bare", None, "b/a.md", [Excerpt("", "SQLite alone")])
+        self.assertEqual(self.texts(self.knowledge().find("bare", "SQLite")), ["SQLite alone"])
+        self.assertEqual(self.embedding.calls, [])
+
+    def test_slow_embeddings(self) -> None:
+        """Leave enough of the time for words; their call is ended."""
+        cancelled: list[object] = []
+        found = self.knowledge(lambda texts: Deferred(cancelled.append)).find("docs", "SQLite")
+        self.clock.advance(1.1)
+        self.assertNoResult(found)
+        self.clock.advance(0.2)
+        self.assertEqual(self.texts(found), [_TEXTS[1]])
+        self.assertEqual(len(cancelled), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_search_that_takes_too_long(self) -> None:
+        """Is given up after the time that the settings give."""
+        knowledge = self.knowledge()
+        knowledge._threads = mock.Mock()
+        knowledge._threads.run.return_value = Deferred()
+        found = knowledge.find("docs", "SQLite")
+        self.clock.advance(1.99)
+        self.assertNoResult(found)
+        self.clock.advance(0.02)
+        self.failureResultOf(found, SearchOverdue)
+
+    def test_a_caller_who_leaves(self) -> None:
+        """Ends the embedding call, and is not searched for by words."""
+        cancelled: list[object] = []
+        found = self.knowledge(lambda texts: Deferred(cancelled.append)).find("docs", "SQLite")
+        found.cancel()
+        self.failureResultOf(found, CancelledError)
+        self.assertEqual(len(cancelled), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_who_may_read(self) -> None:
+        """Is asked about each source before anything is searched."""
+        put_document(
+            self.path, "docs", None, "p/a.md", [Excerpt("", "SQLite secret")], project="a/b"
+        )
+        asked: list[tuple[str, str | None]] = []
+
+        async def may_read(name: str, source: Source) -> bool:
+            asked.append((name, source.project))
+            return source.project is None
+
+        found = self.knowledge().consult([Asking("docs")], "SQLite", may_read, _same)
+        self.assertNotIn("SQLite secret", self.texts(found))
+        self.assertEqual(asked, [("docs", None), ("docs", "a/b")])
+        self.assertIn("SQLite secret", self.texts(self.knowledge().find("docs", "SQLite secret")))
+
+    def test_collections_that_are_not_there(self) -> None:
+        """One of several is told and passed over; the only one fails."""
+        askings = [Asking("none"), Asking("docs")]
+        self.assertEqual(
+            self.texts(self.knowledge().consult(askings, "SQLite", None, _same))[0], _TEXTS[1]
+        )
+        self.failureResultOf(self.knowledge().find("none", "SQLite"), UnknownCollection)
+        self.path.unlink()
+        self.failureResultOf(self.knowledge().find("docs", "SQLite"), KnowledgeError)
+
+    def test_busy_threads(self) -> None:
+        """Are told as they are."""
+        knowledge = self.knowledge()
+        knowledge._threads = mock.Mock()
+        knowledge._threads.run.side_effect = lambda *args: fail(TooBusy("512 jobs"))
+        self.failureResultOf(knowledge.find("docs", "SQLite"), TooBusy)
+
+    def test_what_is_made_of_them(self) -> None:
+        """In the thread that found them."""
+        count = self.knowledge().consult([Asking("docs")], "SQLite", None, len)
+        self.assertEqual(self.successResultOf(count), 1)

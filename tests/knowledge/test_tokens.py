@@ -13,28 +13,40 @@ from gptproxy.knowledge.tokens import estimated_tokens, prefix_within, token_bou
 _cheap = settings(max_examples=100, deadline=None)
 
 
-@pytest.mark.parametrize(
-    ("text", "bound", "estimate"),
-    [
-        ("", 0, 0),
-        ("a", 1, 1),
-        ("a" * 13, 10, 4),
-        ("a" * 14, 11, 4),
-        ("é" * 7, 11, 4),
-        ("日本", 5, 2),
-    ],
-)
-def test_bytes_are_divided_and_rounded_up(text: str, bound: int, estimate: int) -> None:
-    """The bound is bytes/1.3, the estimate bytes/3.5, both rounded up."""
-    assert (token_bound(text), estimated_tokens(text)) == (bound, estimate)
+# Tokens in cl100k, counted with the encoding.
+_COUNTED = {
+    "The net module opens sockets; a socket's read gives a Buffer and blocks its fiber alone.": 19,
+    "def read(self, size: int = -1) -> bytes:\n    return self._file.read(size)\n": 22,
+    "Der Verschlüsselungsschlüssel wird in der Konfigurationsdatei hinterlegt.": 22,
+    "[0.8444218515250481, 0.7579544029403025, 0.420571580830845]": 29,
+    "aGVsbG8gd29ybGQgdGhpcyBpcyBhIHRlc3Qgb2YgYmFzZTY0IGVuY29kaW5n": 44,
+    "数据库连接池的大小可以在配置文件中设置。": 13,
+    "Размер пула соединений задаётся в файле конфигурации.": 25,
+    "d41d8cd98f00b204e9800998ecf8427e": 19,
+}
+
+
+@pytest.mark.parametrize(("text", "tokens"), _COUNTED.items())
+def test_no_real_text_has_more_tokens(text: str, tokens: int) -> None:
+    """Of each kind of text; and the bound is not much more than there are."""
+    assert tokens <= token_bound(text) <= 4 * tokens
+
+
+def test_english_prose_is_bounded_closely() -> None:
+    """It is what documentation is made of: a bound far off would leave most passages out."""
+    text = (
+        "Use the list of the first section when you want to set the value of a key. It is used by "
+        "default if the file that is read has no such name, and each of the objects can be called."
+    )
+    assert 43 <= token_bound(text) <= 1.3 * 43
 
 
 @_cheap
 @given(st.text())
-def test_the_bound_is_the_least_whole_number_not_under_it(text: str) -> None:
-    """No rounding error of floating point can make the bound too low."""
+def test_no_text_has_more_tokens_than_bytes(text: str) -> None:
+    """And the display's estimate is bytes / 3.5, rounded up."""
     size = len(text.encode())
-    assert token_bound(text) * 13 >= size * 10 > (token_bound(text) - 1) * 13 or size == 0
+    assert min(size, 1) <= token_bound(text) <= size
     assert estimated_tokens(text) == math.ceil(size * 2 / 7)
 
 

@@ -6,7 +6,7 @@ May import the access, HTTP and wire rooms and Twisted.
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,17 +15,23 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from gptproxy.access import Authenticator, Caller
+from gptproxy.api.calls import Calls
 from gptproxy.api.exchange import Exchange
+from gptproxy.api.gate import Gate
+from gptproxy.api.running import Running
 from gptproxy.http import (
     BodyIncomplete,
     BodyTooLarge,
     IRenderedAtHeaders,
     MalformedMessage,
     abort_answer,
+    answer_whole,
 )
 from gptproxy.wire import Refusal
 
-__all__ = ["Endpoint", "UnknownRoute"]
+__all__ = ["Endpoint", "RefusedRoute", "UnknownRoute", "known_caller", "unknown_route"]
+
+_REFUSED = (Refusal, BodyTooLarge, MalformedMessage, BodyIncomplete)
 
 
 @implementer(IRenderedAtHeaders)
@@ -42,6 +48,10 @@ class Endpoint(Resource):
     """Those it answers; none named: all."""
     takes_rest = False
     """More segments may follow the route's own."""
+    calls: Calls | None = None
+    """Who is told of the route's calls; None: the access log alone."""
+    gate: Gate | None = None
+    """Where the route's calls come in; None: all may, and nobody counts them."""
 
     _log = Logger()
 
@@ -57,11 +67,17 @@ class Endpoint(Resource):
         :param request: its headers are complete.
         :return: NOT_DONE_YET.
         """
-        exchange = Exchange(request, self.route, self.clock)
-        answering = Deferred.fromCoroutine(self._answer(exchange))
+        if self.gate is not None and (refusal := self.gate.refusal()) is not None:
+            # The less it takes the better: no access line, no body read.
+            fields = ((b"content-type", b"application/json"), *refusal.headers)
+            answer_whole(request, refusal.status, b"", fields, refusal.body())
+            return NOT_DONE_YET
+        exchange = Exchange(request, self.route, self.clock, self.calls)
+        if self.gate is not None:
+            exchange.gate = self.gate
+            self.gate.enter(exchange)
         # A caller who leaves cancels whatever is being waited for.
-        exchange.when_left(answering.cancel)
-        answering.addErrback(self._not_logged)
+        exchange.when_left(Running(self._answer(exchange), self.route).cancel)
         return NOT_DONE_YET
 
     async def answer(self, exchange: Exchange) -> None:
@@ -74,43 +90,25 @@ class Endpoint(Resource):
         raise NotImplementedError
 
     async def _answer(self, exchange: Exchange) -> None:
+        request = exchange.request
         try:
-            await self._answer_or_refuse(exchange)
-        except CancelledError:
-            # The caller left; nobody is there to be told.
-            pass
-        except Exception:  # noqa: BLE001 - a fault of ours, whichever: it is logged with its traceback
-            self._unexpected(Failure(), exchange)
-        exchange.write_access_line()
-
-    async def _answer_or_refuse(self, exchange: Exchange) -> None:
-        try:
-            rest = [segment for segment in exchange.request.postpath or [] if segment]
-            if rest and not self.takes_rest:
-                raise unknown_route()
-            if self.methods and exchange.request.method not in self.methods:
-                raise _method_not_allowed(self.methods)
-            await self.answer(exchange)
-        except Refusal as refusal:
-            exchange.refuse(refusal)
-        except BodyTooLarge as too_large:
-            exchange.refuse(
-                Refusal(
-                    413,
-                    f"The request's body is larger than {too_large.limit_bytes} bytes: send less.",
-                    code="request_too_large",
-                )
-            )
-        except MalformedMessage as malformed:
-            exchange.refuse(Refusal(400, f"The request is malformed: {malformed.reason}."))
-        except BodyIncomplete:
-            exchange.refuse(
-                Refusal(408, "The request's body did not arrive in time: send it again.")
-            )
-
-    def _not_logged(self, failure: Failure) -> None:
-        """What is left to fail when the caller has been answered."""
-        self._log.failure("{route}: no access line", failure=failure, route=self.route)
+            try:
+                if request.postpath and not self.takes_rest and any(request.postpath):
+                    raise unknown_route()
+                if self.methods and request.method not in self.methods:
+                    raise _method_not_allowed(self.methods)
+                await self.answer(exchange)
+            except _REFUSED as reason:
+                exchange.refuse(_refusal(reason))
+            except CancelledError:
+                # The caller left; nobody is there to be told.
+                pass
+            except Exception:  # noqa: BLE001 - a fault of ours, whichever: it is logged with its traceback
+                self._unexpected(Failure(), exchange)
+            exchange.end()
+        finally:
+            if exchange.gate is not None:
+                exchange.gate.leave(exchange)
 
     def _unexpected(self, failure: Failure, exchange: Exchange) -> None:
         """A fault of ours."""
@@ -135,6 +133,40 @@ class Endpoint(Resource):
         )
 
 
+class RefusedRoute(Endpoint):
+    """
+    A route that exists at OpenAI's and is nobody's here.
+
+    :param route: OpenAI's path.
+    :param clock: for durations.
+    :param status: status code.
+    :param sentence: why.
+    :param code: the machine-readable reason.
+    :param methods: those that are refused; others are not allowed. None named: all.
+    """
+
+    def __init__(
+        self,
+        route: str,
+        clock: IReactorTime,
+        status: int,
+        sentence: str,
+        code: str,
+        methods: tuple[bytes, ...] = (),
+    ) -> None:
+        super().__init__(route, clock)
+        self.methods = methods
+        self._refusal = Refusal(status, sentence, code=code)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """
+        Say so.
+
+        :param exchange: the call.
+        """
+        raise self._refusal.again()
+
+
 class UnknownRoute(Endpoint):
     """Every path that the route table does not name, whatever the method."""
 
@@ -153,6 +185,21 @@ class UnknownRoute(Endpoint):
         raise unknown_route()
 
 
+def _refusal(reason: Exception) -> Refusal:
+    """:return: what a caller is told whose request is not answered for this reason."""
+    if isinstance(reason, Refusal):
+        return reason
+    if isinstance(reason, BodyTooLarge):
+        return Refusal(
+            413,
+            f"The request's body is larger than {reason.limit_bytes} bytes: send less.",
+            code="request_too_large",
+        )
+    if isinstance(reason, MalformedMessage):
+        return Refusal(400, f"The request is malformed: {reason.reason}.")
+    return Refusal(408, "The request's body did not arrive in time: send it again.")
+
+
 def unknown_route() -> Refusal:
     """:return: a 404 as OpenAI words it, without echoing the path."""
     return Refusal(
@@ -167,10 +214,18 @@ async def known_caller(authenticator: Authenticator, exchange: Exchange) -> Call
     :param authenticator: judges the credential.
     :param exchange: the call; it learns the caller's name.
     :return: who is calling.
-    :raise Refusal: nobody who may.
+    :raise Refusal: nobody who may, or one who has too much under way.
     """
-    caller = await authenticator.caller(exchange.fields)
+    found = authenticator.look_up(exchange.fields)
+    # Who is known need not be waited for, nor the address be asked for.
+    caller = (
+        found
+        if isinstance(found, Caller)
+        else await authenticator.ask_about(found, exchange.address)
+    )
     exchange.caller = caller.name
+    if exchange.gate is not None:
+        await exchange.gate.admit(exchange, caller)
     return caller
 
 

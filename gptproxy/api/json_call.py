@@ -1,29 +1,32 @@
 """
 A JSON body read as far as the gateway must: which model, a stream or not, what else is named twice.
 
-May import the wire room and this room's turns.
+May import the upstream and wire rooms and this room's turns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from gptproxy.api.turns import Turns
+from gptproxy.upstream import UpstreamAnswer
 from gptproxy.wire import (
     BrokenJSON,
     DuplicateMember,
+    Edit,
     MemberScan,
     NotAnObject,
     Refusal,
     Span,
     member_spans,
+    splice,
 )
 
-__all__ = ["SLICE_BYTES", "WHOLE_BYTES", "JSONCall", "read_json_call"]
+__all__ = ["READ_OF_LARGE", "SLICE_BYTES", "WHOLE_BYTES", "JSONCall", "read_json_call"]
 
 WHOLE_BYTES: Final = 262_144
 """What is parsed at once: 1 to 2 ms. The parser holds the interpreter, so a thread would not free the loop of more."""
@@ -31,17 +34,21 @@ WHOLE_BYTES: Final = 262_144
 SLICE_BYTES: Final = 65_536
 """How far one turn gets in a larger body: mostly below 1 ms, about 3 ms in one made of brackets."""
 
-_READ_OF_LARGE: Final = ("model", "stream")
+READ_OF_LARGE: Final = ("model", "stream", "store", "background")
+
+_NOWHERE: Final = Span(0, 0)
 
 
 @frozen
 class JSONCall:
     """
     :param body: the bytes as they came.
-    :param content: what they say; of a body over :data:`WHOLE_BYTES` only ``model`` and ``stream``.
-    :param model: the model's name.
-    :param model_span: where its value stands in the body.
+    :param content: what they say; of a body over :data:`WHOLE_BYTES` only what :data:`READ_OF_LARGE` names.
+    :param model: the model's name; empty where there is none.
+    :param model_span: where its value stands in the body; empty where there is none.
     :param messages_span: where the value of ``messages`` stands; None where there is none.
+    :param spans: where the value of each member stands.
+    :param answered: makes of the upstream's answer what the caller gets; None: it is relayed as it is.
     """
 
     body: bytes
@@ -49,6 +56,8 @@ class JSONCall:
     model: str
     model_span: Span
     messages_span: Span | None = None
+    spans: Mapping[str, Span] = field(factory=dict)
+    answered: Callable[[UpstreamAnswer], UpstreamAnswer] | None = None
 
     @property
     def whole(self) -> bool:
@@ -56,10 +65,15 @@ class JSONCall:
         return len(self.body) <= WHOLE_BYTES
 
 
-async def read_json_call(body: bytes, turns: Turns) -> JSONCall:
+async def read_json_call(
+    body: bytes, turns: Turns, *, needs_model: bool = True, model: str = ""
+) -> JSONCall:
     """
     :param body: the request's body.
     :param turns: in which a body over :data:`WHOLE_BYTES` is read.
+    :param needs_model: a body without a model is refused.
+    :param model: the model that the path names, as Azure's does: it is put into the body in the place of what stands
+        there. Empty where the path names none.
     :return: the call.
     :raise Refusal: 400; broken JSON is told with its line and column.
     """
@@ -90,21 +104,36 @@ async def read_json_call(body: bytes, turns: Turns) -> JSONCall:
             code="duplicate_member",
             param=error.name[:64],
         ) from error
-    model = content.get("model")
-    if not isinstance(model, str) or not model:
+    if model and content.get("model") != model:
+        return await _with_model(body, spans, model, turns)
+    named = content.get("model")
+    if named is None and not needs_model:
+        return JSONCall(body, content, "", _NOWHERE, spans.get("messages"), spans)
+    if not isinstance(named, str) or not named:
         raise Refusal(
             400,
             "You must provide a model parameter: the model's name as a string.",
-            code="missing_required_parameter" if model is None else "invalid_type",
+            code="missing_required_parameter" if named is None else "invalid_type",
             param="model",
         )
-    return JSONCall(body, content, model, spans["model"], spans.get("messages"))
+    return JSONCall(body, content, named, spans["model"], spans.get("messages"), spans)
+
+
+async def _with_model(body: bytes, spans: Mapping[str, Span], model: str, turns: Turns) -> JSONCall:
+    """:return: the call with the path's model in its body."""
+    name = orjson.dumps(model)
+    if "model" in spans:
+        edit = Edit(*spans["model"], name)
+    else:
+        start = body.index(b"{") + 1
+        edit = Edit(start, start, b'"model":' + name + (b"," if spans else b""))
+    return await read_json_call(splice(body, [edit]), turns)
 
 
 def _small_values(body: bytes, spans: Mapping[str, Span]) -> dict[str, object]:
     """:return: what is read of a large body; a value that is large itself is none that anybody expects there."""
     content: dict[str, object] = {}
-    for name in _READ_OF_LARGE:
+    for name in READ_OF_LARGE:
         if name in spans:
             start, end = spans[name]
             try:

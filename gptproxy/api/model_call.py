@@ -1,5 +1,5 @@
 """
-The routes that name a model in a JSON body: chat, completions, embeddings and their like.
+The routes that name a model in a JSON body: chat, completions, responses, embeddings and their like.
 
 May import the access, upstream, HTTP and wire rooms, this room, and Twisted.
 """
@@ -11,14 +11,17 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from gptproxy.access import Authenticator, Caller
-from gptproxy.api.endpoint import Endpoint, known_caller
+from gptproxy.api.endpoint import known_caller
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
+from gptproxy.api.objects import Objects
+from gptproxy.api.route_table import Operation, Route
+from gptproxy.api.tool_models import check_tools
 from gptproxy.api.turns import Turns
+from gptproxy.api.upstream_route import UpstreamRoute, loggable, patience_of, refuse_compressed
 from gptproxy.config import Settings
 from gptproxy.http import whole_body
-from gptproxy.upstream import Call, Sender, Target, own_upstream, targets_for
-from gptproxy.wire import Refusal
+from gptproxy.upstream import Call, Sender
 
 __all__ = ["Augmenter", "ModelCall"]
 
@@ -26,47 +29,59 @@ __all__ = ["Augmenter", "ModelCall"]
 class Augmenter(Protocol):
     """Puts the organisation's documents into a call."""
 
-    async def augmented(self, call: JSONCall, exchange: Exchange, turns: Turns) -> JSONCall:
+    async def augmented(
+        self, call: JSONCall, exchange: Exchange, turns: Turns, caller: Caller
+    ) -> JSONCall:
         """
         :param call: what the caller asks.
         :param exchange: learns what was added.
         :param turns: in which a large body is looked through.
+        :param caller: who asks; not all may read everything.
         :return: the call as it goes up.
+        :raise Refusal: 404: the caller names a topic that there is not.
         """
         ...  # pragma: no cover - a protocol's method has no body to run
 
 
-class ModelCall(Endpoint):
+class ModelCall(UpstreamRoute):
     """
     One such route.
 
-    :param route: OpenAI's path.
+    :param route: which.
+    :param operation: its POST.
     :param clock: for durations, and the turns in which large bodies are read.
     :param settings: upstreams and bounds.
     :param authenticator: judges the credential.
     :param sender: carries the call out.
+    :param objects: knows whose stored objects are; None where nobody's are kept.
+    :param in_deployment: the path names the model before the route.
     :param augmenter: where the route's calls may be about the organisation's documents.
-    :param repeatable: see :class:`~gptproxy.upstream.Call`.
     """
 
     def __init__(
         self,
-        route: str,
+        route: Route,
+        operation: Operation,
         clock: IReactorTime,
         settings: Settings,
         authenticator: Authenticator,
         sender: Sender,
+        objects: Objects | None = None,
         *,
+        in_deployment: bool = False,
         augmenter: Augmenter | None = None,
-        repeatable: bool = True,
     ) -> None:
-        super().__init__(route, clock)
-        self._settings = settings
-        self._authenticator = authenticator
-        self._sender = sender
+        super().__init__(
+            route,
+            operation,
+            clock,
+            settings,
+            authenticator,
+            sender,
+            objects,
+            in_deployment=in_deployment,
+        )
         self._augmenter = augmenter
-        self._repeatable = repeatable
-        self._turns = Turns(clock)
 
     async def answer(self, exchange: Exchange) -> None:
         """
@@ -74,18 +89,34 @@ class ModelCall(Endpoint):
 
         :param exchange: the call.
         """
-        caller = await known_caller(self._authenticator, exchange)
-        if any(name == b"content-encoding" and value for name, value in exchange.fields):
-            raise Refusal(
-                415, "Compressed request bodies are not accepted: send the JSON as it is."
-            )
-        body = await whole_body(exchange.request, self._settings.limits.body_bytes)
-        call = await read_json_call(body, self._turns)
-        exchange.model = _loggable(call.model)
-        targets = self._targets(caller, call.model)
+        caller = await known_caller(self.authenticator, exchange)
+        refuse_compressed(exchange.fields)
+        body = await whole_body(exchange.request, self.settings.limits.body_bytes)
+        call = await read_json_call(body, self.turns, model=self.path_model(exchange))
+        exchange.model = loggable(call.model)
+        names: set[str] = self.names_in_path(exchange) if exchange.query else set()
+        self.may_use(caller, call.model, names)
+        if caller.models is not None:
+            check_tools(caller, call)
+        objects = self.guarded(caller)
+        keeper = sealed = None
+        if objects is not None:
+            named = await objects.named_in(call.body, few=self.table_route.deployment)
+            if named:
+                names |= self.private(named)
+            sealed = await self.items(objects, caller, call, names)
+            if names:
+                keeper = await objects.keeper(caller, names)
+        targets = self.targets(caller, call.model, keeper)
+        if sealed is not None and any(each.upstream.name == sealed for each in targets):
+            # Encrypted reasoning can be read by the upstream alone that wrote it.
+            keeper, targets = sealed, self.targets(caller, call.model, sealed)
         if self._augmenter is not None and caller.azure_key is None:
-            call = await self._augmenter.augmented(call, exchange, self._turns)
-        answer = await self._sender.send(
+            call = await self._augmenter.augmented(call, exchange, self.turns, caller)
+        made = self._is_stored(call)
+        answer = await self.send(
+            exchange,
+            caller,
             Call(
                 self.route,
                 call.model,
@@ -93,21 +124,25 @@ class ModelCall(Endpoint):
                 call.model_span,
                 exchange.fields,
                 exchange.query,
-                self._repeatable,
+                self.operation.repeatable and not made,
+                affinity=keeper,
+                stream=call.content.get("stream") is True,
+                patience_seconds=patience_of(exchange.fields),
+                deployment=self.table_route.deployment,
             ),
             targets,
-            own_key=caller.azure_key is not None,
-            request_id=exchange.request_id,
+            made=made,
         )
-        await exchange.relay(answer, self._settings.timeouts.stream_idle_seconds)
+        if call.answered is not None:
+            answer = call.answered(answer)
+        await self.relay(exchange, answer)
 
-    def _targets(self, caller: Caller, model: str) -> tuple[Target, ...]:
-        upstreams = self._settings.upstreams
-        if caller.azure_key is not None:
-            upstreams = (own_upstream(caller.azure_key),)
-        return targets_for(upstreams, model, self._settings.unknown_model)
-
-
-def _loggable(model: str) -> str:
-    """:return: the name for the access line, whose fields are parted by spaces: nothing in it may look like another."""
-    return model[:64] if model.isprintable() and " " not in model else "?"
+    def _is_stored(self, call: JSONCall) -> bool:
+        """:return: the upstream keeps something of the call, or works on behind it."""
+        operation = self.operation
+        if operation.stores is None:
+            return bool(operation.creates)
+        said = call.content.get("store")
+        if call.content.get("background") is True:
+            return True
+        return operation.stores if said is None else bool(said)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -21,13 +21,26 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 
 from gptproxy.access import Caller
-from gptproxy.api import Endpoint, Exchange, refusal_page
-from gptproxy.api.access_line import NAMESPACE
+from gptproxy.access.authenticator import Stranger
+from gptproxy.api import (
+    ROUTES,
+    Endpoint,
+    Exchange,
+    ModelCall,
+    Objects,
+    Operation,
+    Route,
+    Turns,
+    refusal_page,
+)
 from gptproxy.config import Secret, Settings, TLSSettings, UpstreamSettings, parse_azure_key
 from gptproxy.http import Response
 from gptproxy.http.flow import ReadSide
 from gptproxy.http.grammar import ResponseHead
 from gptproxy.http.response import BodyTransport, ClientRequest
+from gptproxy.logs.access import NAMESPACE
+from gptproxy.ownership import ObjectTable, Ownership
+from gptproxy.threads import TooBusy
 from gptproxy.upstream import Call, HeldAnswer, Model, Target, UpstreamAnswer
 from tests.http.memory import MemoryTransport
 from tests.http.serving import Answer, Client
@@ -61,13 +74,17 @@ class Access:
         self.verdict = verdict
         self.asked = 0
 
-    async def caller(self, fields: Iterable[tuple[bytes, bytes]]) -> Caller:
+    def look_up(self, fields: Iterable[tuple[bytes, bytes]]) -> Caller | Stranger:
         self.asked += 1
         if isinstance(self.verdict, Exception):
             raise self.verdict
         if isinstance(self.verdict, Deferred):
-            return await self.verdict
+            return Stranger(b"", Secret("a stranger's"))
         return self.verdict
+
+    async def ask_about(self, stranger: Stranger, address: str = "") -> Caller:
+        assert isinstance(self.verdict, Deferred)
+        return await self.verdict
 
 
 class Sending:
@@ -95,9 +112,49 @@ class Listing:
 
     def __init__(self, *models: Model) -> None:
         self._models = list(models)
+        self.configured = frozenset(model.name for model in models)
 
     async def models(self) -> list[Model]:
         return self._models
+
+
+class AtOnce:
+    """In the place of threads: what they run is run when it is asked for, unless they are ``busy``."""
+
+    def __init__(self) -> None:
+        self.busy = False
+
+    def run(self, f, *args, **kwargs) -> Deferred[object]:
+        if self.busy:
+            return fail(TooBusy("busy"))
+        return maybeDeferred(f, *args, **kwargs)
+
+    def startService(self) -> None:
+        self.busy = False
+
+    def stopService(self) -> Deferred[None]:
+        return succeed(None)
+
+
+def objects(clock: Clock, threads: AtOnce | None = None) -> Objects:
+    """:return: an empty table of stored objects, in memory; whoever takes it closes ``ownership``."""
+    table = ObjectTable(Path(":memory:"))
+    return Objects(Ownership(table, threads or AtOnce(), clock.seconds), Turns(clock))
+
+
+def route(path: str) -> Route:
+    """:return: the table's row."""
+    return next(each for each in ROUTES if each.path == path)
+
+
+def operation(path: str, method: bytes = b"POST") -> Operation:
+    """:return: one method of the table's row."""
+    return next(each for each in route(path).operations if each.method == method)
+
+
+def model_call(path: str, clock: Clock, *rooms: object, **options: object) -> ModelCall:
+    """:return: the endpoint of a route whose body names a model, as the daemon makes it."""
+    return ModelCall(route(path), operation(path), clock, *rooms, **options)
 
 
 class Upstream:
@@ -219,6 +276,11 @@ class LoggedTestCase(SynchronousTestCase):
         formatEvent(line)
         return line
 
+    def tokens(self) -> tuple[object, object]:
+        """:return: in and out, as the only line says."""
+        line = self.access_line()
+        return line["tokens_in"], line["tokens_out"]
+
     def failures(self) -> list[LogEvent]:
         """:return: failures that were logged; trial has its own list of them."""
         return [event for event in self.events if "log_failure" in event]
@@ -237,6 +299,7 @@ __all__ = [
     "SETTINGS",
     "Access",
     "Answering",
+    "AtOnce",
     "Listing",
     "LoggedTestCase",
     "Sending",
@@ -245,5 +308,9 @@ __all__ = [
     "chat",
     "error_of",
     "held",
+    "model_call",
+    "objects",
+    "operation",
+    "route",
     "small",
 ]

@@ -159,7 +159,7 @@ class EndpointTests(LoggedTestCase):
         visitor.leave()
         self.assertEqual(len(cancelled), 1)
         line = self.access_line()
-        self.assertEqual((line["status"], line["sent"], line["caller"]), (499, 0, "-"))
+        self.assertEqual((line["status"], line["bytes"], line["caller"]), (499, 0, None))
         self.assertEqual(self.failures(), [])
 
     def test_a_caller_who_leaves_while_sending(self) -> None:
@@ -216,8 +216,8 @@ class EndpointTests(LoggedTestCase):
         """Is logged as a failure, and costs the caller nothing."""
 
         async def act(exchange: Exchange) -> None:
-            exchange._clock = None
             exchange.answer_json({})
+            exchange._clock = None
 
         self.assertEqual(self.visit(act).answer().status, 200)
         self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import orjson
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.web.server import Site
 
 from gptproxy.api import Exchange, refusal_page
-from gptproxy.api.exchange import new_request_id
+from gptproxy.api.request_id import new_request_id
 from gptproxy.upstream import NoUpstreamAnswer
 from gptproxy.wire import Refusal
 from tests.api.rig import CANARY, Answering, LoggedTestCase, Upstream, Visitor, error_of, held
@@ -23,9 +24,14 @@ LAST_CHUNK = b"0\r\n\r\n"
 class ExchangeTestCase(LoggedTestCase):
     """One caller whose call ends in a relay."""
 
+    route = "/acting"
+
     def start(self, upstream: Upstream, method: str = "GET", version: str = "1.1") -> Visitor:
         """:return: the caller, who has asked."""
-        self.endpoint = Answering(Clock(), lambda exchange: exchange.relay(upstream.answer, 60.0))
+        self.endpoint = Answering(
+            Clock(), lambda exchange: exchange.relay(upstream.answer, 60.0, 15.0)
+        )
+        self.endpoint.route = self.route
         visitor = Visitor(self.endpoint)
         self.endpoint.clock = visitor.client.clock
         visitor.ask(method, f"/?{CANARY}", version=version)
@@ -50,7 +56,7 @@ class HeldTests(ExchangeTestCase):
         self.assertEqual(got.headers[b"content-length"], b"%d" % len(body))
         line = self.access_line()
         self.assertEqual(
-            (line["status"], line["upstream"], line["attempts"], line["sent"]),
+            (line["status"], line["upstream"], line["attempts"], line["bytes"]),
             (429, "primary", 3, len(body)),
         )
         self.assertEqual(line["request_id"].encode(), got.headers[b"x-gptproxy-request-id"])
@@ -90,7 +96,7 @@ class LiveTests(ExchangeTestCase):
         self.assertEqual((got.status, got.body), (200, b"1234"))
         self.assertNotIn(b"x-accel-buffering", got.headers)
         line = self.access_line()
-        self.assertEqual((line["status"], line["sent"], line["attempts"]), (200, 4, 2))
+        self.assertEqual((line["status"], line["bytes"], line["attempts"]), (200, 4, 2))
 
     def test_a_stream(self) -> None:
         """Goes down event by event, its head before the first; no proxy in front may gather it."""
@@ -185,7 +191,8 @@ class BrokenTests(ExchangeTestCase):
         """Is a broken answer too, and gives up the upstream."""
         upstream = Upstream(STREAM)
         visitor = self.start(upstream)
-        visitor.client.wait(60.0)
+        for _ in range(4):
+            visitor.client.wait(15.0)
         self.assertIn(b"upstream_broke_off", visitor.sent)
         self.assertFalse(visitor.sent.endswith(LAST_CHUNK))
         self.assertEqual(upstream.dropped, 1)
@@ -202,6 +209,106 @@ class BrokenTests(ExchangeTestCase):
         self.assertEqual(self.access_line()["status"], 200)
 
 
+class BrokenResponseTests(ExchangeTestCase):
+    """A stream of the Responses API that does not come to its end."""
+
+    route = "/responses"
+
+    def test_its_error_event(self) -> None:
+        """Is the API's own, the next in order, and has the member at which clients raise."""
+        for sent, number in ((b"", 0), (b'data: {"sequence_number":4}\n\n', 5)):
+            upstream = Upstream(STREAM)
+            visitor = self.start(upstream)
+            upstream.say(*[sent] * bool(sent))
+            upstream.end(ConnectionLost())
+            _, _, event = visitor.sent.partition(b"event: error\ndata: ")
+            content = orjson.loads(event[: event.index(b"\n\n")])
+            self.assertEqual((content["type"], content["sequence_number"]), ("error", number))
+            self.assertEqual(content["code"], "upstream_broke_off")
+            self.assertEqual(content["error"]["message"], content["message"])
+            self.assertFalse(visitor.sent.endswith(LAST_CHUNK))
+
+
+class SilenceTests(ExchangeTestCase):
+    """What a caller hears of an upstream that says nothing."""
+
+    PING = b"\r\n: ping\n\n\r\n"
+
+    def test_a_comment_in_a_stream(self) -> None:
+        """Every fifteen seconds, from the head on; then the upstream's bytes as they are."""
+        upstream = Upstream(STREAM)
+        visitor = self.start(upstream)
+        visitor.client.wait(15.0)
+        visitor.client.wait(15.0)
+        self.assertEqual(visitor.sent.count(self.PING), 2)
+        upstream.say(EVENT)
+        upstream.end()
+        self.assertEqual(visitor.answer().body, b": ping\n\n" * 2 + EVENT)
+
+    def test_nothing_in_other_answers(self) -> None:
+        """Nor in a stream whose length is told: it would end too soon."""
+        for upstream in (
+            Upstream(STREAM, length=100),
+            Upstream((b"content-type", b"application/json")),
+        ):
+            visitor = self.start(upstream)
+            visitor.client.wait(40.0)
+            self.assertNotIn(b"ping", visitor.sent)
+            visitor.leave()
+
+
+class UsageTests(ExchangeTestCase):
+    """The access line tells the tokens that an answer tells."""
+
+    USAGE = b'"usage":{"prompt_tokens":9,"completion_tokens":3,"total_tokens":12}'
+
+    def test_of_an_answer_that_came_whole(self) -> None:
+        upstream = Upstream((b"content-type", b"application/json"))
+        upstream.say(b'{"choices":[],%b}' % self.USAGE)
+        upstream.end()
+        self.start(upstream)
+        self.assertEqual(self.tokens(), (9, 3))
+        self.assertIn("tokens_in=9 tokens_out=3", self.access_line()["log_format"])
+
+    def test_of_a_stream(self) -> None:
+        upstream = Upstream(STREAM)
+        visitor = self.start(upstream)
+        upstream.say(EVENT, b'data: {"choices":[],%b}\n\n' % self.USAGE, b"data: [DONE]\n\n")
+        upstream.end()
+        self.assertEqual(visitor.answer().status, 200)
+        self.assertEqual(self.tokens(), (9, 3))
+        usage = self.endpoint.exchanges[0].usage
+        assert usage is not None
+        self.assertEqual((usage.input_tokens, usage.output_tokens), (9, 3))
+
+    def test_of_an_answer_that_tells_none(self) -> None:
+        upstream = Upstream(STREAM)
+        self.start(upstream)
+        upstream.end()
+        self.assertEqual(self.tokens(), (None, None))
+        self.assertNotIn("tokens", self.access_line()["log_format"])
+
+
+class AddressTests(ExchangeTestCase):
+    """Who is calling, as the connection says."""
+
+    def test_it_is_the_peers(self) -> None:
+        upstream = Upstream(STREAM)
+        visitor = self.start(upstream)
+        (exchange,) = self.endpoint.exchanges
+        self.assertEqual(exchange.address, visitor.client.transport.getPeer().host)
+        self.assertTrue(exchange.address)
+        visitor.leave()
+
+    def test_a_unix_sockets_peer_has_none(self) -> None:
+        upstream = Upstream(STREAM)
+        visitor = self.start(upstream)
+        (exchange,) = self.endpoint.exchanges
+        self.patch(visitor.client.transport, "getPeer", lambda: UNIXAddress(b"/run/x"))
+        self.assertEqual(exchange.address, "")
+        visitor.leave()
+
+
 class LeavingTests(ExchangeTestCase):
     """The caller goes while the answer comes."""
 
@@ -214,7 +321,7 @@ class LeavingTests(ExchangeTestCase):
         self.assertEqual(upstream.dropped, 1)
         upstream.say(EVENT)
         line = self.access_line()
-        self.assertEqual((line["status"], line["sent"]), (499, len(EVENT)))
+        self.assertEqual((line["status"], line["bytes"]), (499, len(EVENT)))
         self.assertEqual(visitor.client.clock.getDelayedCalls(), [])
 
     def test_an_answer_that_comes_as_the_caller_goes(self) -> None:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from gptproxy.access import Caller
-from gptproxy.api import Exchange, JSONCall, ModelCall, Models, Turns, UnknownRoute
+from gptproxy.api import Exchange, JSONCall, Models, Turns, UnknownRoute
 from gptproxy.upstream import Model, UpstreamAnswer
 from gptproxy.wire import Refusal, member_spans
 from tests.api.rig import (
@@ -24,6 +24,7 @@ from tests.api.rig import (
     Visitor,
     chat,
     error_of,
+    model_call,
     small,
 )
 from tests.api.turning import TurningClock
@@ -36,7 +37,9 @@ class Augmenting:
         self.calls: list[JSONCall] = []
         self._waiting = waiting
 
-    async def augmented(self, call: JSONCall, exchange: Exchange, turns: Turns) -> JSONCall:
+    async def augmented(
+        self, call: JSONCall, exchange: Exchange, turns: Turns, caller: Caller
+    ) -> JSONCall:
         self.calls.append(call)
         if self._waiting is not None:
             await self._waiting
@@ -47,6 +50,8 @@ class Augmenting:
 class ModelCallTestCase(LoggedTestCase):
     """A chat's route."""
 
+    route = "/chat/completions"
+
     def visitor(
         self,
         access: Access | None = None,
@@ -56,8 +61,8 @@ class ModelCallTestCase(LoggedTestCase):
     ) -> Visitor:
         self.access, self.sending = access or Access(), sending or Sending()
         self.clock = TurningClock()
-        endpoint = ModelCall(
-            "/chat/completions", self.clock, settings, self.access, self.sending, **options
+        endpoint = model_call(
+            self.route, self.clock, settings, self.access, self.sending, **options
         )
         return Visitor(endpoint)
 
@@ -72,10 +77,10 @@ class ModelCallTests(ModelCallTestCase):
     def test_a_call(self) -> None:
         """Goes up as it came, with what the sender must know."""
         body = chat(stream=True)
-        got = self.ask(self.visitor(repeatable=False), body, "x-a: 1").answer()
+        got = self.ask(self.visitor(), body, "x-a: 1").answer()
         self.assertEqual((got.status, got.headers[b"x-gptproxy-attempts"]), (200, b"3"))
         ((call, targets, own_key, request_id),) = self.sending.calls
-        self.assertEqual((call.body, call.model, call.repeatable), (body, "gpt-4", False))
+        self.assertEqual((call.body, call.model, call.repeatable), (body, "gpt-4", True))
         self.assertEqual(body[call.model_span.start : call.model_span.end], b'"gpt-4"')
         self.assertEqual(call.query, b"q=" + CANARY.encode())
         self.assertIn((b"x-a", b"1"), call.fields)

@@ -13,7 +13,12 @@ from tests.api.rig import Access, Listing, Sending
 
 @pytest.mark.parametrize(
     ("stand_in", "real", "name"),
-    [(Access, Authenticator, "caller"), (Sending, Sender, "send"), (Listing, ModelList, "models")],
+    [
+        (Access, Authenticator, "look_up"),
+        (Access, Authenticator, "ask_about"),
+        (Sending, Sender, "send"),
+        (Listing, ModelList, "models"),
+    ],
 )
 def test_stand_ins_take_and_give_the_same(stand_in: type, real: type, name: str) -> None:
     """Parameters, their kinds and types, and what is returned."""

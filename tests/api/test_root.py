@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.api import ModelCall, Models, UnknownRoute, route_tree
-from gptproxy.daemon import MODEL_ROUTES
+from gptproxy.api import Exchange, UnknownRoute, api_tree, route_tree
 from gptproxy.upstream import Model
 from tests.api.rig import (
     CANARY,
     SETTINGS,
     Access,
+    Answering,
     Listing,
     LoggedTestCase,
     Sending,
@@ -24,16 +24,20 @@ from tests.api.rig import (
     error_of,
 )
 
+MODEL_ROUTES = (
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/audio/speech",
+    "/images/generations",
+)
+
 
 def tree(clock: Clock, sending: Sending | None = None):
     """:return: the routes as the daemon has them."""
-    access = Access()
-    calls = {
-        route: ModelCall(route, clock, SETTINGS, access, sending or Sending())
-        for route in MODEL_ROUTES
-    }
-    models = Models(clock, access, Listing(Model("gpt-4", 1, "x"), Model("org/llama", 2, "y")))
-    return route_tree({**calls, "/models": models}, UnknownRoute(clock))
+    listing = Listing(Model("gpt-4", 1, "x"), Model("org/llama", 2, "y"))
+    return api_tree(clock, SETTINGS, Access(), sending or Sending(), listing)
 
 
 class RouteTests(LoggedTestCase):
@@ -80,11 +84,15 @@ class RouteTests(LoggedTestCase):
             ("POST", "/chat/"),
             ("DELETE", f"/v1/{CANARY}"),
             ("OPTIONS", f"/v1/{CANARY}?{CANARY}"),
-            ("POST", f"/v1/chat/completions/{CANARY}"),
+            ("POST", f"/v1/chat/completions/{CANARY}/x"),
             ("GET", f"/v1/embeddings/{CANARY}/x"),
             ("POST", "/V1/chat/completions"),
-            ("GET", "/v1/files"),
-            ("GET", "/organization/users"),
+            ("GET", "/v1/openai/"),
+            ("GET", "/openai/deployments"),
+            ("GET", "/openai/deployments/gpt-4"),
+            ("GET", "/openai/deployments/gpt-4/files"),
+            ("POST", "/v1/deployments/gpt-4/chat/completions"),
+            ("POST", f"/files/{CANARY}/content/x"),
         ]:
             with self.subTest(method=method, target=target):
                 answer = self.ask(method, target)
@@ -104,11 +112,11 @@ class RouteTests(LoggedTestCase):
     def test_wrong_methods_are_405(self) -> None:
         """With those that are right."""
         for method, target, allowed in [
-            ("GET", "/v1/chat/completions", b"POST"),
+            ("PUT", "/v1/chat/completions", b"POST, GET, HEAD"),
             ("HEAD", "/embeddings", b"POST"),
             ("BREW", "/embeddings", b"POST"),
-            ("DELETE", "/v1/models/gpt-4", b"GET, HEAD"),
-            ("POST", "/models", b"GET, HEAD"),
+            ("POST", "/models", b"GET, DELETE, HEAD"),
+            ("POST", "/files/file-1", b"GET, DELETE, HEAD"),
         ]:
             with self.subTest(method=method, target=target):
                 answer = self.ask(method, target)
@@ -141,10 +149,10 @@ class TwistedSiteTests(SynchronousTestCase):
             ("POST", "/chat/completions/", 200),
             ("GET", "/v1/models/org%2Fllama", 200),
             ("GET", "/v1/models/org/llama", 200),
-            ("GET", "/v1/chat/completions", 405),
+            ("PUT", "/v1/chat/completions", 405),
             ("GET", "/v1/chat", 404),
             ("GET", "/", 404),
-            ("POST", "/v1/chat/completions/x", 404),
+            ("POST", "/v1/chat/completions/x/y", 404),
         ]:
             body = chat() if method == "POST" else None
             done = treq.request(method, f"http://h{path}", data=body)
@@ -171,12 +179,19 @@ class TwistedSiteTests(SynchronousTestCase):
         self.assertEqual(len(cancelled), 1)
 
 
+def answer(exchange: Exchange) -> None:
+    """Say anything."""
+    exchange.answer_json({})
+
+
 def test_routes_side_by_side() -> None:
     """Two below one segment are both found."""
     clock = Clock()
-    models = {route: Models(clock, Access(), Listing()) for route in ("/a/b", "/a/c")}
+    models = {route: Answering(clock, answer) for route in ("/a/b", "/a/c")}
     for route in models:
-        visitor = Visitor(route_tree(models, UnknownRoute(clock)))
+        visitor = Visitor(route_tree(
+                {route: {b"GET": each} for route, each in models.items()}, UnknownRoute(clock)
+            ))
         visitor.ask("GET", route)
         assert visitor.answer().status == 200
 
@@ -185,7 +200,7 @@ def test_routes_side_by_side() -> None:
 def test_a_tree_of_one(route: str) -> None:
     """A route of any depth is found, and nothing above or below it."""
     clock = Clock()
-    visitor = Visitor(route_tree({route: Models(clock, Access(), Listing())}, UnknownRoute(clock)))
+    visitor = Visitor(route_tree({route: {b"GET": Answering(clock, answer)}}, UnknownRoute(clock)))
     visitor.ask("GET", route)
     assert visitor.answer().status == 200
     visitor.ask("GET", route.rpartition("/")[0] or "/")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gptproxy import __version__
 from gptproxy.config import ConfigurationError
-from gptproxy.config.checks import is_printable
+from gptproxy.documents_arguments import docs_arguments, docs_done
 
 __all__ = ["main"]
 
@@ -33,9 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from gptproxy.tryout import try_it
 
             return try_it(chosen.port)
-        from gptproxy.documents_command import add_documents
+        if chosen.command == "setup":
+            from gptproxy.setup_command import set_up, write_units
 
-        return add_documents(chosen.config, chosen.collection, chosen.path)
+            return (write_units if chosen.systemd else set_up)(chosen.config)
+        if chosen.command == "check":
+            from gptproxy.check_command import check_it
+
+            return check_it(chosen.config, online=chosen.online, ports=chosen.ports)
+        if chosen.command == "status":
+            from gptproxy.status_command import show_status
+
+            return show_status(chosen.config, watch=chosen.watch)
+        return docs_done(chosen)
     except ConfigurationError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"gptproxy: {line}\n")
@@ -54,14 +64,6 @@ def _port(text: str) -> int:
     return number
 
 
-def _collection(text: str) -> str:
-    """:return: a collection's name. argparse words the error that a ValueError is."""
-    if not is_printable(text):
-        raise ValueError(text)
-    return text
-
-
-_collection.__name__ = "name"
 _port.__name__ = "port"  # what argparse calls it
 
 
@@ -86,22 +88,58 @@ def _parser() -> argparse.ArgumentParser:
         help="port on 127.0.0.1; 0 takes any (default: 8443, or another one where that is taken)",
     )
 
-    docs = commands.add_parser("docs", help="the documents that chats are answered from")
-    actions = docs.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser(
-        "add",
-        help="put files into a collection",
-        description="Reads Markdown and text files, and folders of them, into a collection of the knowledge database. "
-        "What has not changed since the last time is passed over; interrupted, it goes on where it stopped.",
+    setup = commands.add_parser(
+        "setup",
+        help="ask for what the configuration cannot do without, check it, and write it",
+        description="Asks for GitLab's address, an upstream and its key, checks them online, and writes the "
+        "configuration; prints the first call to try.",
     )
-    add.add_argument(
-        "--config", "-c", type=Path, help="configuration file (default: as the daemon's)"
+    _config_argument(setup)
+    setup.add_argument(
+        "--systemd",
+        action="store_true",
+        help="write the systemd units of this installation instead, for a venv without a package",
     )
-    add.add_argument(
-        "collection",
-        type=_collection,
-        metavar="COLLECTION",
-        help="its name, as [[topic]] documents has it",
+
+    check = commands.add_parser(
+        "check",
+        help="say what is wrong with the configuration, the files that it names, and the documents",
+        description="Says what is wrong with the configuration, with files of secrets, the certificate and the "
+        "documents: everything, not the first thing alone. The exit status is 1 where there is an error; warnings are "
+        "none.",
     )
-    add.add_argument("path", metavar="PATH", nargs="+", type=Path, help="a file or a folder")
+    _config_argument(check)
+    check.add_argument(
+        "--online",
+        action="store_true",
+        help="ask the upstreams (for their models, which costs nothing) and GitLab (for its version), too",
+    )
+    check.add_argument(
+        "--port",
+        "-p",
+        action="append",
+        default=[],
+        dest="ports",
+        metavar="ENDPOINT",
+        help="an endpoint that the daemon will be given: can it be had? May be repeated",
+    )
+
+    status = commands.add_parser(
+        "status",
+        help="show how the running daemon is",
+        description="Shows how the running daemon is: asks the listener that [admin] listen names.",
+    )
+    _config_argument(status)
+    status.add_argument("--watch", action="store_true", help="show it anew every two seconds")
+
+    docs_arguments(commands.add_parser("docs", help="the documents that chats are answered from"))
     return parser
+
+
+def _config_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        "-c",
+        type=Path,
+        help="configuration file (default: /etc/gptproxy/gptproxy.toml)",
+    )

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gptproxy import __version__, tap
 from gptproxy.config import Settings, load_settings
+from gptproxy.listening import ListeningService
 from tests.top.rig import Certified, folder_of, printed, python, twistd
 from twisted.plugins import gptproxy_plugin
 
@@ -52,17 +53,23 @@ class OptionsTests(SynchronousTestCase):
         with mock.patch.object(tap, "load_settings") as load:
             options = self.options()
         load.assert_called_once_with(None, environ=mock.ANY, working_directory=Path.cwd())
-        self.assertEqual(dict(options), {"config": None, "ports": ["ssl:443"]})
+        self.assertEqual(dict(options), {"config": None, "ports": ["ssl:443"], "workers": None})
         self.assertIs(options.settings, load.return_value)
 
     def test_everything(self) -> None:
         """A file, and ports in the order written."""
         options = self.options(
-            "-c", str(self.file), "--port", "ssl:443", "-p", "tcp:80:interface=::1"
+            "-c", str(self.file), "--port", "ssl:443", "-p", "tcp:80:interface=::1", "-w", "3"
         )
         self.assertEqual(
-            dict(options), {"config": str(self.file), "ports": ["ssl:443", "tcp:80:interface=::1"]}
+            dict(options),
+            {
+                "config": str(self.file),
+                "ports": ["ssl:443", "tcp:80:interface=::1"],
+                "workers": "3",
+            },
         )
+        self.assertEqual(options.workers, 3)
         self.assertIsInstance(options.settings, Settings)
         self.assertEqual(options.settings.source, str(self.file))
 
@@ -139,14 +146,15 @@ class MakeServiceTests(SynchronousTestCase):
         """Listens where it is told, with twistd's pid file and in twistd's fore- or background."""
         service = self.make(self.options("tcp:1", "tcp:2"))
         self.assertTrue(IService.providedBy(service))
-        listening = list(service)[-2:]
+        listening = [s for s in service.doors if isinstance(s, ListeningService)]
         self.assertEqual([s._description for s in listening], ["tcp:1", "tcp:2"])
         self.assertEqual({(s._pid_file, s._foreground) for s in listening}, {(None, True)})
         parent = ServerOptions()
         parent["pidfile"] = "here.pid"
         for nodaemon in (True, False):
             parent["nodaemon"] = nodaemon
-            listening = list(self.make(self.options("tcp:1", parent=parent)))[-1]
+            service = self.make(self.options("tcp:1", parent=parent))
+            (listening,) = (s for s in service.doors if isinstance(s, ListeningService))
             self.assertEqual((listening._pid_file, listening._foreground), ("here.pid", nodaemon))
 
     def test_what_cannot_be_used(self) -> None:

@@ -1,0 +1,268 @@
+"""
+Three times as many calls as the daemon can do: what it still does, how soon it refuses the rest, and how soon it is
+well again.
+
+Run: ``python -m benchmarks.overload [--seconds 10] [--times 3]``. It needs nginx (Debian: ``apt install nginx-light``),
+which is upstream and GitLab: what is measured is to be the narrowest place. Peak is what as many connections as keep it
+busy get out of it, one call after the other. Then calls come at their own pace, whatever becomes of those before them, from as many callers as there are connections: none
+of them heeds a refusal. Some others do, and come again when they were told.
+The callers are a program of few instructions a call; where it cannot send as many as it should, it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.servers import TOKEN, Server, fixed_upstream, free_port, gptproxy
+
+BUSY_CONNECTIONS = 64
+POLITE = 50
+BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "y" * 944}]})
+REQUEST = (
+    f"POST /v1/chat/completions HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {TOKEN}\r\n"
+    f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n{BODY}"
+).encode()
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: b\r\n\r\n"
+
+
+class Load:
+    """
+    Calls, and what became of them.
+
+    :ivar done: for each call that was answered: when, status, and seconds.
+    """
+
+    def __init__(self, port: int, most: int = BUSY_CONNECTIONS) -> None:
+        self.port = port
+        self.most = most
+        self.done: list[tuple[float, int, float]] = []
+        self.free: deque[Connection] = deque()
+        self.open = 0
+        self.connecting = 0
+        self.unsent = 0
+        self.lost = 0
+        self.closed_loop = False
+        self.tasks: set[asyncio.Future[None]] = set()
+
+    def send(self) -> None:
+        """One call, on a connection that is free, or a new one."""
+        while self.free:
+            connection = self.free.popleft()
+            if connection.alive:
+                connection.send()
+                return
+        if self.open + self.connecting < self.most:
+            self.connecting += 1
+            task = asyncio.ensure_future(self._connect())
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        else:
+            self.unsent += 1
+
+    async def _connect(self) -> None:
+        began = time.monotonic()
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self), "127.0.0.1", self.port
+            )
+        except OSError:
+            self.lost += 1
+        else:
+            connection.send(began)
+        finally:
+            self.connecting -= 1
+
+
+class Connection(asyncio.Protocol):
+    """One call at a time."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.alive = False
+        self.began = 0.0
+        self.missing = 0
+        self.status = 0
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.alive = True
+        self.load.open += 1
+
+    def send(self, began: float | None = None) -> None:
+        """Send the call."""
+        self.began = time.monotonic() if began is None else began
+        self.missing = -1
+        self.transport.write(REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        if self.missing < 0:
+            head, _, body = data.partition(b"\r\n\r\n")
+            head += b"\r"
+            self.status = int(head[9:12])
+            at = head.find(b"content-length: ")
+            self.missing = int(head[at + 16 : head.find(b"\r", at + 16)]) - len(body)
+            self.closes = b"connection: close" in head
+        else:
+            self.missing -= len(data)
+        if self.missing == 0:
+            now = time.monotonic()
+            self.load.done.append((now, self.status, now - self.began))
+            if self.closes:
+                self.transport.close()
+            elif self.load.closed_loop:
+                self.send()
+            else:
+                self.load.free.append(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.alive = False
+        self.load.open -= 1
+        if self.missing:
+            self.load.lost += 1
+
+
+async def peak(port: int, seconds: float) -> float:
+    """:return: calls a second, one after the other on each of some connections."""
+    load = Load(port)
+    load.closed_loop = True
+    for _ in range(BUSY_CONNECTIONS):
+        load.send()
+    await asyncio.sleep(1)
+    began, first = time.monotonic(), len(load.done)
+    await asyncio.sleep(seconds)
+    rate = (len(load.done) - first) / (time.monotonic() - began)
+    load.closed_loop = False
+    await asyncio.sleep(0.5)
+    for connection in load.free:
+        connection.transport.close()
+    if any(status != 200 for _, status, _ in load.done):
+        raise SystemExit("calls were refused at the daemon's own pace")
+    return rate
+
+
+async def offer(load: Load, per_second: float, seconds: float) -> None:
+    """Send at a pace."""
+    began, sent = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < seconds:
+        due = int(passed * per_second)
+        for _ in range(min(due - sent, 400)):
+            load.send()
+        sent = min(due, sent + 400)
+        await asyncio.sleep(0.002)
+    print(f"  sent {sent / seconds:.0f} a second of {per_second:.0f} wanted")
+
+
+async def health(port: int, found: list[float]) -> None:
+    """Ask for /healthz ten times a second."""
+    while True:
+        began = time.monotonic()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEALTH)
+        await reader.readuntil(b"\r\n\r\n")
+        found.append(time.monotonic() - began)
+        writer.close()
+        await asyncio.sleep(0.1)
+
+
+async def polite(port: int, done: list[tuple[int, float]]) -> None:
+    """Call once a second; who is refused comes again when told, and no sooner."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        while True:
+            began = time.monotonic()
+            writer.write(REQUEST)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(_field(head, b"content-length")))
+            done.append((int(head[9:12]), time.monotonic() - began))
+            await asyncio.sleep(int(_field(head, b"retry-after") or 1))
+    finally:
+        writer.close()
+
+
+def _field(head: bytes, name: bytes) -> bytes:
+    """:return: a field's value."""
+    return head.partition(b"\r\n" + name + b": ")[2].partition(b"\r")[0]
+
+
+def p99(values: list[float]) -> float:
+    """:return: in milliseconds."""
+    return statistics.quantiles(values, n=100)[98] * 1000 if len(values) > 2 else 0.0
+
+
+async def run(server: Server, seconds: float, times: float, callers: int) -> bool:
+    """:return: all is as it should be."""
+    used = server.cpu_seconds()
+    top = await peak(server.port, 4)
+    # Connecting and the first second are in it, and cost no more than the others.
+    top_cpu = (server.cpu_seconds() - used) / 5.5
+    print(f"peak: {top:.0f} calls a second, with {top_cpu:.0%} of a core")
+    load = Load(server.port, callers)
+    told: list[tuple[int, float]] = []
+    waiting = [asyncio.ensure_future(polite(server.port, told)) for _ in range(POLITE)]
+    asked: list[float] = []
+    asking = asyncio.ensure_future(health(server.port, asked))
+    used = server.cpu_seconds()
+    began = time.monotonic()
+    await offer(load, times * top, seconds)
+    over = time.monotonic()
+    for each in (asking, *waiting):
+        each.cancel()
+    cpu = (server.cpu_seconds() - used) / (over - began)
+    good = [took for when, status, took in load.done if status == 200 and began + 1 < when < over]
+    refused = [took for when, status, took in load.done if status == 503 and when < over]
+    goodput = len(good) / (seconds - 1)
+    print(f"overload: goodput {goodput:.0f} a second = {goodput / top:.0%} of peak", end="; ")
+    print(f"with {cpu:.0%} of a core: {len(load.done) / cpu / seconds:.0f} answers a core second")
+    print(f"  answered p50 {statistics.median(good) * 1000:.0f} ms, p99 {p99(good):.0f} ms")
+    print(f"  refused {len(refused)}: p50 {statistics.median(refused or [0]) * 1000:.0f}", end=" ")
+    print(f"ms, p99 {p99(refused):.0f} ms; lost {load.lost}; not sent {load.unsent}")
+    first = [took for status, took in told if status == 503]
+    print(f"  who heeds Retry-After: {len(told)} calls, {len(first)} refused, p99 {p99(first):.0f} ms")
+    print(f"  /healthz p99 {p99(asked):.0f} ms")
+    await offer(load, 0.5 * top, 6)
+    last = max((when for when, status, _ in load.done if status == 503), default=over) - over
+    slow = [when for when, status, took in load.done if when > over and took > 0.1]
+    normal = max(last, max(slow, default=over) - over)
+    print(
+        f"afterwards: the last refusal after {last:.2f} s, the last slow answer after {normal:.2f} s"
+    )
+    return goodput >= 0.8 * top and p99(first) < 100 and normal < 5
+
+
+def main() -> int:
+    """:return: the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--times", type=float, default=3.0)
+    parser.add_argument("--callers", type=int, default=1000, help="connections, at most")
+    parser.add_argument("--pin", action="store_true", help="the daemon on a core of its own")
+    options = parser.parse_args()
+    random.seed(1)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        core, *others = sorted(os.sched_getaffinity(0))
+        if options.pin:
+            os.sched_setaffinity(0, others)
+        upstream = stack.enter_context(fixed_upstream(folder))
+        server = stack.enter_context(
+            gptproxy(folder, upstream.port, free_port(), None, "[limits]\nconnections = 9000\n")
+        )
+        if options.pin:
+            os.sched_setaffinity(server.pid, [core])
+        well = asyncio.run(run(server, options.seconds, options.times, options.callers))
+        return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

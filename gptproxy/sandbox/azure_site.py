@@ -41,6 +41,7 @@ from gptproxy.sandbox.messages import (
 )
 from gptproxy.sandbox.models import DEPLOYMENTS, MODELS, Model
 from gptproxy.sandbox.operations import ROUTES, Binary, model_object, operate, uploaded
+from gptproxy.sandbox.responses import Response, response_body, response_events
 
 __all__ = ["KEYS", "azure_answer", "azure_headers", "azure_json", "version_of"]
 
@@ -190,6 +191,11 @@ def _operation(
     outcome = operate(operation, call, request, model)
     if isinstance(outcome, Binary):
         return Reply(200, azure_headers(call, outcome.content_type), outcome.body)
+    if isinstance(outcome, Response):
+        if not outcome.stream:
+            return azure_json(call, response_body(outcome, fault, azure=True))
+        headers = azure_headers(call, "text/event-stream; charset=utf-8")
+        return EventReply(headers, response_events(outcome, fault, azure=True))
     if not isinstance(outcome, Answer):
         return azure_json(call, outcome)
     if not outcome.stream:
@@ -226,8 +232,9 @@ def _routed(call: Call, fault: Fault | None) -> Reply | EventReply:
     place = _placed(call)
     operation = ROUTES.get(place.route)
     if operation is not None and call.method == "POST":
-        # Classic addresses name the deployment in the path; v1 names it in the body.
-        if place.deployment is None and call.segments[1] != "v1":
+        # Classic addresses name the deployment in the path, but for the Responses API; v1 names it in the body.
+        named_in_body = call.segments[1] == "v1" or operation == "respond"
+        if (place.deployment is None) != named_in_body:
             raise _Failure(404, RESOURCE_NOT_FOUND)
         return _operation(call, place, operation, fault)
     if place.deployment is None and place.route == ("models",) and call.method in ("GET", "HEAD"):

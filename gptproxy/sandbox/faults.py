@@ -47,6 +47,7 @@ _MODELS = _CONNECTION | {
     "hang_after_events",
     "huge_stream",
     "quota_exhausted",
+    "response_failed",
     "slow_events",
     "status_403_blocked_resource",
 }
@@ -84,7 +85,8 @@ class Fault:
     :param route: how the path of those requests ends; None for all.
     :param retry_after: seconds named by a 429 or 503; None sends no such field.
     :param status: the status of the fault named ``status``.
-    :param body: its body: a text, or a JSON value.
+    :param body: its body: a text, or a JSON value. Of error_event_in_stream and response_failed
+        the error object, where it is not to be a server_error.
     :param content_type: and its type.
     :param headers: its further header fields, as pairs.
     :param after_events: how many events (text chunks, for filters) come before the fault.

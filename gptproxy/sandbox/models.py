@@ -19,7 +19,7 @@ class Model:
 
     :param name: what callers name it.
     :param snapshot: what its answers name it.
-    :param does: the operations that it can do: chat, text, embed, image, speech, moderate.
+    :param does: the operations that it can do: chat, respond, text, embed, image, speech, moderate.
     :param created: when it appeared, in seconds since 1970.
     :param dimensions: the length of its vectors; 0 for others.
     :param shortens: whether ``dimensions`` may be asked for.
@@ -35,8 +35,8 @@ class Model:
     reasons: bool = False
 
 
-_CHAT = frozenset({"chat"})
-_CHAT_AND_TEXT = frozenset({"chat", "text"})
+_CHAT = frozenset({"chat", "respond"})
+_CHAT_AND_TEXT = frozenset({"chat", "respond", "text"})
 _EMBED = frozenset({"embed"})
 
 

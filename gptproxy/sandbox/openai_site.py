@@ -23,6 +23,7 @@ from gptproxy.sandbox.messages import (
 )
 from gptproxy.sandbox.models import MODELS, Model
 from gptproxy.sandbox.operations import ROUTES, Binary, model_object, operate, uploaded
+from gptproxy.sandbox.responses import Response, response_body, response_events
 
 __all__ = ["KEY", "invalid_key", "openai_answer", "openai_headers", "openai_json"]
 
@@ -131,6 +132,11 @@ def _operation(call: Call, operation: str, fault: Fault | None) -> Reply | Event
     outcome = operate(operation, call, request, _model_for(operation, request))
     if isinstance(outcome, Binary):
         return Reply(200, openai_headers(call, outcome.content_type), outcome.body)
+    if isinstance(outcome, Response):
+        if not outcome.stream:
+            return openai_json(call, response_body(outcome, fault, azure=False))
+        headers = openai_headers(call, "text/event-stream; charset=utf-8")
+        return EventReply(headers, response_events(outcome, fault, azure=False))
     if not isinstance(outcome, Answer):
         return openai_json(call, outcome)
     answer = _filtered(outcome, fault)

@@ -16,14 +16,16 @@ from gptproxy.sandbox.completions import Answer, chat_answer, text_answer
 from gptproxy.sandbox.embeddings import embeddings_answer
 from gptproxy.sandbox.messages import Call, JsonObject, Refusal, identifier
 from gptproxy.sandbox.models import Model
+from gptproxy.sandbox.responses import Response, response_answer
 
-__all__ = ["ROUTES", "Binary", "model_object", "operate", "uploaded"]
+__all__ = ["ROUTES", "Binary", "form_parts", "model_object", "operate", "uploaded"]
 
 #: The path below the site's base, and the operation behind it.
 ROUTES: Mapping[tuple[str, ...], str] = MappingProxyType(
     {
         ("chat", "completions"): "chat",
         ("completions",): "text",
+        ("responses",): "respond",
         ("embeddings",): "embed",
         ("moderations",): "moderate",
         ("images", "generations"): "image",
@@ -74,7 +76,7 @@ def model_object(model: Model) -> JsonObject:
 
 def operate(
     operation: str, call: Call, request: JsonObject, model: Model
-) -> Answer | JsonObject | Binary:
+) -> Answer | Response | JsonObject | Binary:
     """
     :param operation: one of the values of `ROUTES`.
     :param call: gives time and identifiers.
@@ -89,6 +91,8 @@ def operate(
         return chat_answer(request, model, ident=ident, created=created)
     if operation == "text":
         return text_answer(request, model, ident=ident, created=created)
+    if operation == "respond":
+        return response_answer(request, model, ident=ident, created=created)
     if operation == "embed":
         return embeddings_answer(request, model)
     if operation == "moderate":
@@ -135,8 +139,12 @@ def _spoken(request: JsonObject) -> Binary:
     return Binary("audio/mpeg", _SOUND)
 
 
-def _parts(call: Call) -> dict[str, tuple[str, bytes]]:
-    """The parts of a multipart/form-data body (RFC 7578): name to filename and content."""
+def form_parts(call: Call) -> dict[str, tuple[str, bytes]]:
+    """
+    :param call: with a multipart/form-data body (RFC 7578).
+    :return: name to filename and content.
+    :raise Refusal: 400, where it has none.
+    """
     kind = call.header("content-type") or ""
     found = _BOUNDARY.search(kind)
     if found is None or not kind.lower().startswith("multipart/form-data"):
@@ -159,7 +167,7 @@ def uploaded(call: Call) -> JsonObject:
     :return: the file object; its size is that of the bytes received.
     :raise Refusal: 400, where the body is not multipart or lacks a part.
     """
-    parts = _parts(call)
+    parts = form_parts(call)
     for name in ("file", "purpose"):
         if name not in parts:
             raise Refusal(

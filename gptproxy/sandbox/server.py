@@ -27,6 +27,7 @@ from gptproxy.sandbox.faults import ROLES, FaultBook, word_fault
 from gptproxy.sandbox.ledger import Counts, Ledger
 from gptproxy.sandbox.messages import Call, Refusal, read_json
 from gptproxy.sandbox.performance import Answerable, Performance
+from gptproxy.sandbox.shelf import Shelf
 from gptproxy.sandbox.staging import Staging, stage
 
 __all__ = ["Listeners", "Sandbox", "SandboxReactor", "listen"]
@@ -90,6 +91,7 @@ class Sandbox:
     def __init__(self, clock: IReactorTime) -> None:
         self.faults = FaultBook()
         self.ledger = Ledger()
+        self.shelf = Shelf()
         self._clock = clock
         self._number = 0
 
@@ -151,6 +153,9 @@ class Sandbox:
         if fault is None and call.path.endswith("/completions"):
             with suppress(Refusal):  # of bad JSON, which the site refuses in its own form
                 fault = word_fault(call, read_json(call.body))
+        kept = self.shelf.answer(call) if fault is None else None
+        if kept is not None:
+            return Staging(kept.status, kept.headers, (kept.body,), len(kept.body))
         return stage(call, fault)
 
 

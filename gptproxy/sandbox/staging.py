@@ -17,6 +17,7 @@ from gptproxy.sandbox.faults import Fault
 from gptproxy.sandbox.gitlab import gitlab_answer
 from gptproxy.sandbox.messages import Call, EventReply, Headers, Reply, sse
 from gptproxy.sandbox.openai_site import openai_answer
+from gptproxy.sandbox.responses import named_event
 
 __all__ = ["Ending", "Staging", "site_answer", "stage"]
 
@@ -76,19 +77,23 @@ def _huge(megabytes: float) -> Iterator[bytes]:
     yield sse("[DONE]")
 
 
-_ERROR_EVENT = sse(
-    {
-        "error": {
-            "message": "The server had an error processing your request. Sorry about that!",
-            "type": "server_error",
-            "param": None,
-            "code": "server_error",
-        }
-    }
-)
+_ERROR = {
+    "message": "The server had an error processing your request. Sorry about that!",
+    "type": "server_error",
+    "param": None,
+    "code": "server_error",
+}
 
 
-def _stage_events(reply: EventReply, fault: Fault | None) -> Staging:
+def _error_event(call: Call, fault: Fault, number: int) -> bytes:
+    """The form of chats is a chunk, that of the Responses API an event of its own."""
+    error = fault.body or _ERROR
+    if not call.path.endswith("/responses"):
+        return sse({"error": error})
+    return named_event({"type": "error", "sequence_number": number, "error": error})
+
+
+def _stage_events(call: Call, reply: EventReply, fault: Fault | None) -> Staging:
     events = reply.events
     half = max(len(events) // 2, 1)
     count = half if fault is None or fault.after_events is None else fault.after_events
@@ -100,8 +105,12 @@ def _stage_events(reply: EventReply, fault: Fault | None) -> Staging:
         pieces, ending = events[:count], Ending.CUT
     elif name == "hang_after_events":
         pieces, ending = events[:count], Ending.HANG
-    elif name == "error_event_in_stream":
-        pieces = (*events[:count], _ERROR_EVENT)
+    elif fault is not None and (
+        name == "error_event_in_stream"
+        # Of the Responses API the stream itself knows it; elsewhere it is what comes nearest.
+        or (name == "response_failed" and not call.path.endswith("/responses"))
+    ):
+        pieces = (*events[:count], _error_event(call, fault, count))
     elif name == "slow_events" and fault is not None:
         delay = fault.delay_seconds
     elif name == "huge_stream" and fault is not None:
@@ -163,11 +172,11 @@ def stage(call: Call, fault: Fault | None) -> Staging:
         status = reply.status if isinstance(reply, Reply) else 200
         return Staging(status, reply.headers, (), length, ending=Ending.RESET)
     if isinstance(reply, Reply):
-        if fault is not None and name == "error_event_in_stream":
+        if fault is not None and name in ("error_event_in_stream", "response_failed"):
             reply = fault_reply(evolve(fault, fault="status_500"), call) or reply
         staging = _stage_body(reply, fault)
     else:
-        staging = _stage_events(reply, fault)
+        staging = _stage_events(call, reply, fault)
     if fault is not None and name == "slow_answer":
         return evolve(staging, first_delay=fault.delay_seconds)
     return staging

@@ -38,6 +38,7 @@ api_version = "2024-10-21"
 [upstream.deployments]
 "gpt-4" = "gpt-4"
 "gpt-3.5-turbo" = "gpt-35-turbo"
+"whisper-1" = "whisper"
 "text-embedding-ada-002" = "text-embedding-ada-002"
 
 [[upstream]]
@@ -72,8 +73,19 @@ documents = "fibjs"
 prompt = "You are a fibjs development assistant."
 preamble = "The built-in modules of fibjs are net, timers and fs."
 
+[[topic]]
+words = ["cited:"]
+documents = "fibjs"
+cite = true
+
 [retry]
 backoff_seconds = 0.01
+# All tests share the daemon: the faults of one are not to keep it from an upstream in the next.
+circuit_calls = 100000
+
+[stream]
+hold_back_seconds = 3.0
+heartbeat_seconds = 0.2
 
 [limits]
 body_bytes = 1048576

@@ -25,8 +25,9 @@ START_SECONDS = 60
 class Sandbox:
     """The stand-ins, and what they saw."""
 
-    def __init__(self, addresses: Mapping[str, str]) -> None:
+    def __init__(self, addresses: Mapping[str, str], process: subprocess.Popen[str]) -> None:
         self.addresses = addresses
+        self._process = process
 
     def faults(self, *faults: Mapping[str, object]) -> None:
         """Let the stand-ins fail on demand from now on."""
@@ -37,6 +38,10 @@ class Sandbox:
         self._control("DELETE", "faults")
         self._control("DELETE", "requests")
         self._control("DELETE", "state")
+
+    def kill(self) -> None:
+        """End the process without a farewell."""
+        self._process.kill()
 
     def requests(self, role: str) -> list[dict[str, object]]:
         """What was received in a role, the oldest first."""
@@ -135,7 +140,7 @@ def running_sandbox() -> Iterator[Sandbox]:
         env=environment(),
     ) as process:
         try:
-            yield Sandbox(json.loads(process.stdout.readline()))
+            yield Sandbox(json.loads(process.stdout.readline()), process)
         finally:
             process.terminate()
 

@@ -83,6 +83,7 @@ def test_the_model_list_is_the_union_of_what_the_upstreams_have(daemon: Daemon) 
     assert names == [
         "gpt-4",
         "gpt-3.5-turbo",
+        "whisper-1",
         "text-embedding-ada-002",
         "gpt-4o",
         "house-model",

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 
 from gptproxy.sandbox.fault_answers import fault_reply
 from gptproxy.sandbox.faults import FAULTS, ROLES, Fault, FaultBook, parse_faults, word_fault
-from gptproxy.sandbox.messages import Call, EventReply, JsonObject
+from gptproxy.sandbox.messages import Call, EventReply, JsonObject, sse
 from gptproxy.sandbox.staging import Ending, stage
 
 CHAT = "/openai/deployments/gpt-4/chat/completions?api-version=2024-10-21"
 TARGETS = {"openai": "/v1/chat/completions", "gitlab": "/api/v4/user"}
+RESPONSE = b'{"model":"gpt-4","input":"hi","stream":true}'
 KEYS = (
     ("authorization", "Bearer sk-sandbox-openai"),
     ("private-token", "glpat-sandbox-alice"),
@@ -236,6 +238,21 @@ def test_streams_break_where_they_are_told_to() -> None:
     assert error[0] == usual[0]
     assert b'"error"' in error[1]
     assert len(error) == 2
+
+
+def test_an_error_in_a_stream_has_its_form_and_the_test_s_words() -> None:
+    """A chunk in a chat, an event of its own in a response."""
+    error = {"code": "invalid_prompt", "message": "no"}
+    fault = Fault("openai", "error_event_in_stream", after_events=1, body=error)
+    assert list(stage(_call("openai"), fault).pieces)[-1] == sse({"error": error})
+    call = evolve(_call("openai", target="/v1/responses"), body=RESPONSE)
+    name, data = list(stage(call, fault).pieces)[-1].split(b"\n")[:2]
+    assert name == b"event: error"
+    assert json.loads(data.removeprefix(b"data: ")) == {
+        "type": "error",
+        "sequence_number": 1,
+        "error": error,
+    }
 
 
 def test_bodies_break_too() -> None:

@@ -305,3 +305,66 @@ def test_the_asynchronous_filter_has_its_choice() -> None:
     assert isinstance(good, EventReply)
     assert b'"finish_reason":"content_filter"' in bad.events[-2]
     assert b'"finish_reason":"content_filter"' not in b"".join(good.events)
+
+
+RESPONSES = {"model": "gpt-4", "input": "hi"}
+
+
+def _events(role: str, fault: Fault | None = None, **more: object) -> list[JsonObject]:
+    body = {**RESPONSES, "stream": True, **more}
+    if role == "openai":
+        reply = openai_answer(_call(role, "POST", "/v1/responses", body, OPENAI), fault)
+    else:
+        target = "/openai/v1/responses"
+        reply = azure_answer(_call(role, "POST", target, body, AZURE), fault)
+    assert isinstance(reply, EventReply)
+    events = []
+    for raw in reply.events:
+        name, data = raw.decode().removesuffix("\n\n").split("\n")
+        events.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {events[-1]['type']}"
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    return events
+
+
+@pytest.mark.parametrize("role", ["openai", "azure"])
+def test_a_response_streams_under_its_events_names(role: str) -> None:
+    """From ``response.created`` to ``response.completed``, whose text is that of the deltas."""
+    events = _events(role, input=[{"role": "user", "content": "hi"}, {"type": "reasoning"}])
+    said = "".join(event.get("delta", "") for event in events)
+    assert events[0]["type"] == "response.created"
+    assert events[-1]["type"] == "response.completed"
+    response = events[-1]["response"]
+    assert response["output"][0]["content"][0]["text"] == said != ""
+    assert response["usage"]["output_tokens"] > 0
+    assert ("content_filters" in response) is (role == "azure")
+
+
+@pytest.mark.parametrize("contents", [0, 2])
+def test_a_response_can_be_filtered_or_fail_after_so_many_deltas(contents: int) -> None:
+    """Incomplete for the filter's sake, or failed with an error of the test's choice."""
+    fault = Fault("azure", "filtered_stream", after_events=contents)
+    events = _events("azure", fault)
+    assert sum("delta" in event for event in events) == contents
+    assert events[-1]["response"]["incomplete_details"] == {"reason": "content_filter"}
+    assert events[-1]["response"]["content_filters"][0]["blocked"] is True
+    error = {"code": "invalid_prompt", "message": "no"}
+    events = _events(
+        "openai", Fault("openai", "response_failed", after_events=contents, body=error)
+    )
+    assert sum("delta" in event for event in events) == contents
+    assert (events[-1]["type"], events[-1]["response"]["error"]) == ("response.failed", error)
+
+
+def test_a_response_that_is_no_stream() -> None:
+    """The same object at once; Azure's classic address has no deployment in it."""
+    whole = json.loads(_openai("POST", "/v1/responses", RESPONSES).body)
+    assert (whole["object"], whole["status"]) == ("response", "completed")
+    target = "/openai/responses?api-version=2025-04-01-preview"
+    assert _azure("POST", target, RESPONSES).status == 200
+    reply = azure_answer(
+        _call("azure", "POST", target, RESPONSES, AZURE), Fault("azure", "filtered_output")
+    )
+    assert isinstance(reply, Reply)
+    assert json.loads(reply.body)["incomplete_details"] == {"reason": "content_filter"}
+    assert _openai("POST", "/v1/responses", {"model": "gpt-4"}).status == 400

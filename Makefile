@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 SOURCES = $(shell find gptproxy twisted setup.py pyproject.toml README.md -name '__pycache__' -prune -o -type f ! -name 'dropin.cache' -print)
 CHECKOUT = PYTHONPATH="$(CURDIR)" PYTHONDONTWRITEBYTECODE=1
 
-.PHONY: run test bench fuzz lint types imports test-newest test-floor test-wheel clean
+.PHONY: deb deb-test run test bench fuzz lint types imports test-newest test-floor test-wheel clean
 .DELETE_ON_ERROR:
 
 run: .venv/run.installed
@@ -35,6 +35,11 @@ test: lint types imports test-newest test-floor test-wheel
 bench: .venv/newest.installed
 	$(CHECKOUT) $(NEWEST) -m benchmarks.grammar
 	$(CHECKOUT) $(NEWEST) -m benchmarks.relay
+
+# A million passages: 9 GB in $TMPDIR, and some ten minutes. retrieval needs Debian's python3-doc.
+bench-knowledge: .venv/newest.installed
+	$(CHECKOUT) $(NEWEST) -m benchmarks.knowledge
+	$(CHECKOUT) $(NEWEST) -m benchmarks.retrieval
 
 # Bounded, and no test: it is timed, and its inputs are new each time. Another bound: make fuzz FUZZ_SECONDS=600
 fuzz: .venv/fuzz.installed
@@ -73,6 +78,14 @@ test-wheel: .venv/newest.installed
 	mkdir .venv/elsewhere && cp -R tests/main_job .venv/elsewhere/
 	cd .venv/elsewhere && ../wheel/bin/twistd --help | grep -q gptproxy
 	cd .venv/elsewhere && ../wheel/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . main_job
+
+# The Debian package, in a tree of Debian 13, into dist/; and what becomes of it on a machine with systemd. Both need root,
+# mmdebstrap and systemd-nspawn, and end with status 77 where that is not so.
+deb:
+	packaging/build-deb.sh dist
+
+deb-test:
+	packaging/test-deb.sh
 
 clean:
 	rm -rf .venv .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache build *.egg-info

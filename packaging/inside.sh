@@ -1,0 +1,182 @@
+#!/bin/bash
+# What test-deb.sh does inside the machine: prints a line for each thing that was tried, and ends with 1 where one failed.
+set -u
+cd /
+export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+failed=0
+
+ok() { echo "ok    $*"; }
+bad() { echo "FAILED $*"; failed=1; }
+# try WHAT COMMAND...
+try() {
+    local what=$1
+    shift
+    if "$@" >/tmp/said 2>&1; then ok "$what"; else bad "$what"; tail -n 15 /tmp/said | sed 's/^/        /'; fi
+}
+ask() { curl --silent --show-error --max-time 30 --cacert /etc/gptproxy/cert.pem "$@"; }
+chat() {
+    ask https://localhost/v1/chat/completions -H 'Authorization: Bearer glpat-sandbox-alice' \
+        -H 'Content-Type: application/json' -d "$1" "${@:2}"
+}
+pid() { systemctl show --property MainPID --value gptproxy.service; }
+# until SECONDS COMMAND...
+until_so() {
+    local end=$(($(date +%s) + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$end" ] || return 1
+        sleep 0.1
+    done
+}
+mode() { [ "$(stat -c '%a %U:%G' "$1")" = "$2" ]; }
+says() { grep -q "$1" <<<"$("${@:2}" 2>&1)"; }
+load() { python3 /mnt/load.py "$@" >/tmp/load.json; }
+# loaded WHAT LIMIT: the figures, and whether nothing failed and the worst wait is within the limit
+loaded() {
+    local figures
+    figures=$(cat /tmp/load.json)
+    if python3 -c 'import json, sys; f = json.load(open("/tmp/load.json")); sys.exit(f["failed"] > 0 or f["worst_seconds"] > float(sys.argv[1]))' "$2"
+    then ok "$1: $figures"; else bad "$1: $figures (worst allowed: $2 s)"; fi
+}
+
+try "apt install" dpkg -i /mnt/gptproxy.deb
+try "the service is active" until_so 20 systemctl is-active gptproxy.service
+try "the socket is active and enabled" systemctl is-active gptproxy.socket
+try "nothing failed" says '^$' systemctl --failed --no-legend
+try "the plugin is in the cache" sh -c 'twistd3 --help | grep -q gptproxy'
+try "configuration 0640 root:gptproxy" mode /etc/gptproxy/gptproxy.toml '640 root:gptproxy'
+try "key 0640 root:gptproxy" mode /etc/gptproxy/key.pem '640 root:gptproxy'
+try "folder 0750 root:gptproxy" mode /etc/gptproxy '750 root:gptproxy'
+try "state 0750 gptproxy:gptproxy" mode /var/lib/gptproxy '750 gptproxy:gptproxy'
+try "the journal says which line to fill" says 'gptproxy.toml, line [0-9]*: an \[\[upstream\]\]' \
+    journalctl -u gptproxy --no-pager
+try "so does /" says 'gptproxy.toml, line' ask https://localhost/
+exposure=$(systemd-analyze security --no-pager gptproxy.service | sed -n 's/.*level for gptproxy.service: \([0-9.]*\).*/\1/p')
+if python3 -c "import sys; sys.exit(not float('$exposure') <= 1.5)"; then ok "exposure, live: $exposure"
+else bad "exposure, live: $exposure"; fi
+try "systemd-analyze verify" says '^$' systemd-analyze verify gptproxy.service gptproxy.socket
+try "only 443 is open" says '^443$' sh -c 'ss -Hltn | sed "s/.*:\([0-9]*\) .*/\1/" | sort -u'
+
+# The stand-ins for GitLab and Azure; the key by a credential.
+mkfifo /run/sandbox.in
+sleep infinity >/run/sandbox.in &
+keep=$!
+python3 -m gptproxy.sandbox --until-stdin-closes </run/sandbox.in >/run/sandbox.json 2>/run/sandbox.log &
+until_so 20 test -s /run/sandbox.json
+address() { python3 -c 'import json, sys; print(json.load(open("/run/sandbox.json"))[sys.argv[1]])' "$1"; }
+printf '%s\n' "$(address gitlab)" 1 "$(address azure)" azure-key-primary gpt-4o gpt-3.5-turbo=gpt-35-turbo '' |
+    gptproxy setup >/tmp/setup 2>&1
+if grep -q '^curl' /tmp/setup; then ok "gptproxy setup"; else bad "gptproxy setup"; cat /tmp/setup; fi
+try "setup kept the mode" mode /etc/gptproxy/gptproxy.toml '640 root:gptproxy'
+install -m 0700 -d /etc/credstore
+echo azure-key-primary >/etc/credstore/gptproxy.azure
+chmod 0600 /etc/credstore/gptproxy.azure
+sed -i 's/^api_key = .*/api_key = {credential = "gptproxy.azure"}/' /etc/gptproxy/gptproxy.toml
+try "restart with the configuration" systemctl restart gptproxy.service
+question='{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}'
+try "a chat over TLS, the key by a credential" says '"content"' chat "$question"
+try "a stream" says 'data: \[DONE\]' chat "${question%\}}, \"stream\": true}" --no-buffer
+try "the page is gone" says unknown_url ask https://localhost/
+
+# A new certificate by a reload.
+before=$(openssl x509 -in /etc/gptproxy/cert.pem -noout -fingerprint)
+served() { openssl s_client -connect localhost:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint; }
+process=$(pid)
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -keyout /tmp/new.key -out /tmp/new.pem 2>/dev/null
+cat /tmp/new.key >/etc/gptproxy/key.pem
+cp /etc/gptproxy/cert.pem /tmp/old.pem
+try "reload with a key that does not fit" systemctl reload gptproxy.service
+sleep 1
+try "  changes nothing" test "$(served)" = "$before"
+try "  and is told" says 'not reloaded' journalctl -u gptproxy --no-pager
+cat /tmp/new.pem >/etc/gptproxy/cert.pem
+systemctl reload gptproxy.service
+try "reload with a changed certificate" until_so 5 sh -c \
+    "test \"\$(openssl s_client -connect localhost:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint)\" != '$before'"
+try "  in the same process" test "$(pid)" = "$process"
+try "  active again" until_so 5 systemctl is-active gptproxy.service
+
+# Restarts under load.
+load 6 & loading=$!
+sleep 1
+systemctl restart gptproxy.service
+wait $loading
+loaded "restart over the socket unit" 1.0
+load 5 & loading=$!
+sleep 1
+kill -9 "$(pid)"
+wait $loading
+# What it had in hand is lost with it, and nothing else.
+echo "      kill -9 under load: $(cat /tmp/load.json)"
+try "back after kill -9" until_so 10 systemctl is-active gptproxy.service
+
+# A loop that hangs is ended and started anew.
+mkdir -p /run/systemd/system/gptproxy.service.d
+printf '[Service]\nWatchdogSec=3\n' >/run/systemd/system/gptproxy.service.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart gptproxy.service
+process=$(pid)
+kill -STOP "$process"
+hung() { [ "$(pid)" != "$process" ] && [ "$(pid)" != 0 ] && systemctl is-active gptproxy.service; }
+try "watchdog after SIGSTOP" until_so 20 hung
+try "  told in the journal" says 'Watchdog timeout' journalctl -u gptproxy --no-pager
+rm -r /run/systemd/system/gptproxy.service.d
+systemctl daemon-reload
+systemctl restart gptproxy.service
+
+# An upgrade while a stream runs.
+curl --silent --show-error --fail --max-time 10 -H 'content-type: application/json' \
+    -d '[{"role": "azure", "fault": "slow_events", "delay_seconds": 1.0}]' "$(address gitlab)/sandbox/faults" >/dev/null ||
+    bad "the stand-ins cannot be slowed down"
+load 10 & loading=$!
+chat "${question%\}}, \"stream\": true}" --no-buffer --max-time 90 >/tmp/stream 2>&1 & streaming=$!
+sleep 1
+cp /etc/gptproxy/gptproxy.toml /tmp/before.toml
+since() { systemctl show --property ActiveEnterTimestampMonotonic --value gptproxy.socket; }
+opened=$(since)
+try "upgrade under load" dpkg -i /mnt/gptproxy-later.deb
+wait $loading
+wait $streaming
+curl --silent --request DELETE "$(address gitlab)/sandbox/faults" >/dev/null
+loaded "  calls during the upgrade" 8.0
+try "  the stream is whole" says 'data: \[DONE\]' cat /tmp/stream
+try "  the socket stayed open" test "$(since)" = "$opened"
+try "  the configuration is the administrator's" cmp /etc/gptproxy/gptproxy.toml /tmp/before.toml
+try "  the new version runs" says '+later' dpkg-query -W gptproxy
+try "  active" until_so 20 systemctl is-active gptproxy.service
+
+# A full disk where it keeps its data.
+systemctl stop gptproxy.service gptproxy.socket
+mount -t tmpfs -o size=64k,mode=0750,uid="$(id -u gptproxy)",gid="$(id -g gptproxy)" tmpfs /var/lib/gptproxy
+dd if=/dev/zero of=/var/lib/gptproxy/full bs=1k count=200 >/dev/null 2>&1
+systemctl start gptproxy.socket gptproxy.service
+try "a chat with a full disk" says '"content"' chat "$question"
+systemctl stop gptproxy.service gptproxy.socket
+umount /var/lib/gptproxy
+
+# Without the socket unit: the same command line.
+systemctl disable --quiet --now gptproxy.socket
+systemctl start gptproxy.service
+try "without the socket unit" says '"content"' chat "$question"
+systemctl enable --quiet gptproxy.socket
+
+journalctl -u gptproxy.service -u gptproxy.socket --no-pager -o short-monotonic | grep -v 'Site\|GET /models' >/tmp/journal
+try "remove" dpkg -r gptproxy
+try "  stops it" says '^inactive$' sh -c 'systemctl is-active gptproxy.service || true'
+try "  keeps the configuration" test -e /etc/gptproxy/gptproxy.toml
+try "  leaves the plugin's cache clean" says '^0$' sh -c 'twistd3 --help | grep -c gptproxy || true'
+try "purge" dpkg -P gptproxy
+try "  leaves the certificate that the administrator put there" test -e /etc/gptproxy/key.pem
+rm -f /etc/gptproxy/key.pem /etc/gptproxy/cert.pem
+rmdir /etc/gptproxy 2>/dev/null
+try "  and nothing else" says '^$' sh -c \
+    'find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /mnt -o -path /var/log \) -prune -o \
+    -name "*gptproxy*" -print | grep -v "^/etc/credstore/"'
+try "install once more" dpkg -i /mnt/gptproxy.deb
+try "  active" until_so 20 systemctl is-active gptproxy.service
+try "purge at once" dpkg -P gptproxy
+try "  leaves nothing" test ! -e /etc/gptproxy -a ! -e /var/lib/gptproxy
+kill $keep
+[ $failed = 0 ] || { echo "--- the journal"; cat /tmp/journal; } | tail -n 80
+exit $failed

@@ -175,7 +175,7 @@ def _start(stack: ExitStack, folder: Path, port: int | None) -> tuple[subprocess
     config = folder / "gptproxy.toml"
     config.write_text(configuration(json.loads(line)), "utf-8")
     documents = Path(__file__).parent / "sandbox" / "documents"
-    sys.stdout.write("Reading the built-in documents ... ")
+    sys.stdout.write("Reading the built-in documents\n")
     sys.stdout.flush()
     arguments = (
         "-m",

@@ -191,8 +191,9 @@ class UpstreamRoute(Endpoint):
         :return: who may be asked, in order.
         :raise Refusal: 404.
         """
-        own = caller.azure_key is not None
-        if not own and keeper is None and model in self._known_targets:
+        # What a caller's own key or list of models makes of a name is theirs alone.
+        common = caller.azure_key is None and caller.models is None and keeper is None
+        if common and model in self._known_targets:
             return self._known_targets[model]
         upstreams: tuple[UpstreamSettings, ...] = self.settings.upstreams
         if caller.azure_key is not None:
@@ -202,7 +203,7 @@ class UpstreamRoute(Endpoint):
         ):
             # Whose models are listed gets none in the place of another.
             unknown = self.settings.unknown_model if caller.models is None else "refuse"
-            targets = targets_for(upstreams, model, unknown)
+            targets = targets_for(upstreams, model, unknown, may_be_told=caller.may_use)
         else:
             targets = tuple(
                 Target(upstream, own_name(upstream, model) or model) for upstream in upstreams
@@ -219,7 +220,7 @@ class UpstreamRoute(Endpoint):
                 else "None of the gateway's upstreams offers this route.",
                 code="not_offered",
             )
-        if not own and keeper is None and len(self._known_targets) < KNOWN_MODELS:
+        if common and len(self._known_targets) < KNOWN_MODELS:
             # Of the configuration alone: it does not change while the process runs.
             self._known_targets[model] = targets
         return targets

@@ -42,6 +42,8 @@ _NOT_UP = _HOP_BY_HOP | frozenset(
         b"cookie",
         b"deploy-token",
         b"forwarded",
+        # Under one key two callers may send the same, and one would get the other's answer.
+        b"idempotency-key",
         b"job-token",
         b"ocp-apim-subscription-key",
         b"openai-organization",

@@ -7,7 +7,7 @@ Pure: imports the config and wire rooms.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
@@ -49,12 +49,17 @@ _V1: Final = _CLASSIC | {"containers", "conversations", "evals", "realtime", "vi
 
 
 def targets_for(
-    upstreams: Sequence[UpstreamSettings], model: str, unknown_model: Literal["refuse", "first"]
+    upstreams: Sequence[UpstreamSettings],
+    model: str,
+    unknown_model: Literal["refuse", "first"],
+    *,
+    may_be_told: Callable[[str], bool] = lambda name: True,
 ) -> tuple[Target, ...]:
     """
     :param upstreams: in order of preference.
     :param model: the model's name in OpenAI's terms.
     :param unknown_model: what is done with a name that no upstream has: nothing, or each upstream's first deployment.
+    :param may_be_told: of the models there are, those that the refusal names.
     :return: the upstreams that have it, in order.
     :raise Refusal: 404, when none has it.
     """
@@ -70,7 +75,7 @@ def targets_for(
             if upstream.deployments
         )
     if not targets:
-        raise model_not_found(model, known_models(upstreams))
+        raise model_not_found(model, [*filter(may_be_told, known_models(upstreams))])
     return targets
 
 

@@ -340,6 +340,9 @@ class LimitedTests(ObjectsTestCase):
         self.assertEqual(self.ask("POST", "/chat/completions", chat("gpt-4-x")).status, 404)
         self.access.verdict = ALICE
         self.assertEqual(self.ask("POST", "/chat/completions", chat("gpt-4-x")).status, 200)
+        # What was found for her is not remembered for them.
+        self.access.verdict = LIMITED
+        self.assertEqual(self.ask("POST", "/chat/completions", chat("gpt-4-x")).status, 404)
 
 
 class NameTests(ObjectsTestCase):

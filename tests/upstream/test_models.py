@@ -54,6 +54,13 @@ def test_nobody_has_it(model: str) -> None:
     assert "choose one of: gpt-4, ada, llama." in refusal.message
 
 
+def test_a_refusal_names_only_what_may_be_told() -> None:
+    """Whoever may use some models learns nothing of the others."""
+    with pytest.raises(Refusal) as refused:
+        targets_for((PRIMARY, LOCAL), "gpt-5", "refuse", may_be_told=lambda name: name == "ada")
+    assert "choose one of: ada." in refused.value.message
+
+
 def test_the_first_deployment_instead() -> None:
     """As Haigpt does it, at each upstream."""
     assert targets_for((PRIMARY, SECONDARY), "gpt-5", "first") == (

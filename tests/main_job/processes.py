@@ -18,7 +18,7 @@ import openai
 
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 TOKEN = "glpat-sandbox-alice"
-START_SECONDS = 60
+START_SECONDS = 180
 """Generous: the machine may be busy; nothing waits so long unless something is broken."""
 
 

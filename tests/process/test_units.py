@@ -28,7 +28,7 @@ pytestmark = [
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     """:return: what it says."""
     return subprocess.run(
-        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=40, check=False
+        ["systemd-analyze", *arguments], capture_output=True, text=True, timeout=180, check=False
     )
 
 

@@ -52,7 +52,10 @@ def busy_answer(seconds: int) -> bytes:
     body = OVERLOADED.body()
     fields = (
         (b"content-type", b"application/json"),
-        *((name, b"%d" % seconds if name == b"retry-after" else value) for name, value in OVERLOADED.headers),
+        *(
+            (name, b"%d" % seconds if name == b"retry-after" else value)
+            for name, value in OVERLOADED.headers
+        ),
     )
     lines = b"".join(b"%b: %b\r\n" % field for field in fields)
     return b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n%b" % (

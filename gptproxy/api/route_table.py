@@ -1,9 +1,8 @@
 """
 OpenAI's routes as an allow-list: what each reads, makes, names and lists.
 
-Pure: imports nothing of gptproxy and nothing of Twisted. A path that does not stand here is answered 404 whatever the
-upstream would say. ``{file}`` is an id of an object that must be the caller's; ``{_item}`` one that its parent in the
-path answers for.
+Pure: imports nothing of gptproxy and nothing of Twisted. What does not stand here is 404, whatever the upstream would
+say. ``{file}`` is the id of an object of the caller's; ``{_item}`` one that its parent in the path answers for.
 """
 
 from __future__ import annotations

@@ -15,15 +15,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 __all__ = ["CONNECTIONS_PER_SECOND", "HeldBack"]
 
-CONNECTIONS_PER_SECOND: Final = 1000
+CONNECTIONS_PER_SECOND: Final = 500
 """For so many connections that are held back, each is held back for a second more: so however many there are, about a
-third more than that are refused in a second, which takes a tenth of a core."""
+third more than that are refused in a second, which takes less than a tenth of a core."""
 
 LOOK_SECONDS: Final = 0.05
 """Between two looks whose time is over."""
 
 RELEASED_AT_ONCE: Final = 50
-"""When nobody need wait any longer: what they have sent comes in one after the other, not as the next flood."""
+"""When there is room for them: what they have sent comes in one after the other, not as the next flood."""
 
 _GOLDEN: Final = 0.6180339887498949
 """Its multiples, without their whole parts, lie as evenly as can be, however many there are: who was refused together
@@ -34,7 +34,7 @@ class _Held(Protocol):
     """A connection."""
 
     def release(self) -> None:
-        """It is read from again. Whether it still is there its own business."""
+        """It is read from again. Whether it still is there is its own business."""
         ...  # pragma: no cover - a protocol's method has no body to run
 
 
@@ -43,7 +43,7 @@ class HeldBack:
     Each connection is held back for half the :attr:`seconds` at least, and for all of them at most.
 
     :param clock: for the time.
-    :param necessary: whether it still is: when not, they are released before their time.
+    :param necessary: whether it still is; where not, some are released before their time at each look.
     """
 
     def __init__(self, clock: IReactorTime, necessary: Callable[[], bool]) -> None:

@@ -29,9 +29,11 @@ class Turnstile(Protocol):
     Who lets requests in.
 
     :ivar shedding: not all are; a variable, because every request looks at it.
+    :ivar crowded: some have been turned away just now: there is no room for those that were before.
     """
 
     shedding: bool
+    crowded: bool
 
     def turns_away(self, now: float) -> bool:
         """
@@ -119,7 +121,7 @@ class Site(server.Site):
         self.refusal_page = refusal_page
         self.connection_limit = connection_limit or ConnectionLimit(clock)
         self.channels: set[SiteChannel] = set()
-        self.held_back = HeldBack(clock, self._sheds)
+        self.held_back = HeldBack(clock, self._crowded)
         self.draining = False
 
     def getResourceFor(self, request: server.Request) -> IResource:
@@ -151,8 +153,8 @@ class Site(server.Site):
             resource = resource.getChildWithDefault(segment, request)
         return resource
 
-    def _sheds(self) -> bool:
-        return self.turnstile is not None and self.turnstile.shedding
+    def _crowded(self) -> bool:
+        return self.turnstile is not None and self.turnstile.crowded
 
     @property
     def busy(self) -> bool:

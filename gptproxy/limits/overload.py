@@ -16,20 +16,28 @@ SAMPLES: Final = 3
 """How many looks in a row must find the loop late before calls are shed: one long turn, a collection of garbage, say,
 is no overload."""
 
-CALM_SHARE: Final = 0.2
-"""Of the lag that begins the shedding: below it more calls may run, above it fewer. What waits for the loop, refusals
-too, then waits for a fifth of the bound."""
+CALM_SHARE: Final = 0.1
+LATE_SHARE: Final = 0.2
+"""Of the lag that begins the shedding: below the former more calls may run, above the latter fewer. What waits for the
+loop, refusals too, then waits for a fifth of the bound; and no more run than keep the loop busy, as each that does
+wants a connection to an upstream."""
 
 GROWTH: Final = 1.1
 SHRINKAGE: Final = 0.8
 """From look to look. How many calls run follows what the process can do, from below."""
 
+COLLAPSE: Final = 0.5
+"""Instead of the latter where the loop is as late as when the shedding began: looks are far between then."""
+
 LEAST: Final = 20
 """So many calls may run however late the loop is: without any nobody would know when it can do more."""
 
-LEAST_SHARE: Final = 0.3
-"""Of those that ran when the loop was last in time, so many may however late it is: what makes it late may be another
+LEAST_SHARE: Final = 0.5
+"""Of those that ran while the loop was in time, so many may however late it is: what makes it late may be another
 process on the machine, and calls are not to die out for that."""
+
+FADING: Final = 0.95
+"""From look to look, of how many ran while the loop was in time: half is forgotten in a second."""
 
 CROWD: Final = 50
 """So many calls in one turn of a loop that is late already make it later: that is not waited for."""
@@ -49,6 +57,7 @@ class Overload:
     :param lag_seconds: how late the loop may be.
     :param memory_bytes: how much may be resident; None: no bound.
 
+    :ivar crowded: some were between the last two looks, or all would be: there is no room for more than come.
     :ivar lag: the last look's, in seconds.
     :ivar memory: the last look's, in bytes.
     :ivar running: how many calls have begun and not ended.
@@ -69,6 +78,7 @@ class Overload:
         "_most",
         "_quiet_looks",
         "_refused",
+        "crowded",
         "lag",
         "memory",
         "running",
@@ -81,7 +91,7 @@ class Overload:
         self._large = self._late = False
         # How many calls may run while it is late, but never less than the least; and how many ran when it was not.
         self._most = self._least = float(LEAST)
-        self._calm = 0
+        self._calm = 0.0
         self._quiet_looks = 0
         # Since the last look: calls that came, and that were refused.
         self._asked = self._refused = 0
@@ -91,7 +101,7 @@ class Overload:
         self.memory = 0
         self.running = 0
         self.shed = 0
-        self.shedding = False
+        self.shedding = self.crowded = False
         self.bound_by(lag_seconds, memory_bytes)
 
     def bound_by(self, lag_seconds: float, memory_bytes: int | None) -> None:
@@ -153,25 +163,26 @@ class Overload:
             self._adapt(lag)
         elif len(self._lags) == SAMPLES and min(self._lags) > self._lag_seconds:
             self._begin()
-        elif lag <= self._lag_seconds * CALM_SHARE:
-            self._calm = self.running
+        elif lag <= self._lag_seconds * LATE_SHARE:
+            self._calm = max(float(self.running), self._calm * FADING)
         self.shedding = self._late or self._large
+        self.crowded = self._large or self._refused > 0
         self._asked = self._refused = 0
 
     def _begin(self) -> None:
-        self._late = self.shedding = True
+        self._late = self.shedding = self.crowded = True
         self._quiet_looks = 0
         self._least = max(LEAST_SHARE * self._calm, LEAST)
-        self._most = max(SHRINKAGE * self.running, self._least)
+        self._most = max(COLLAPSE * self.running, self._least)
 
     def _adapt(self, lag: float) -> None:
-        if lag > self._lag_seconds * CALM_SHARE:
+        if lag > self._lag_seconds * LATE_SHARE:
             self._quiet_looks = 0
-            # Those that run beyond the bound are no reason to lower it: they end first.
-            self._most = max(self._most * SHRINKAGE, self._least)
-        elif self._refused:
-            self._quiet_looks = 0
+            share = COLLAPSE if lag > self._lag_seconds else SHRINKAGE
+            self._most = max(self._most * share, self._least)
+            return
+        if lag <= self._lag_seconds * CALM_SHARE:
+            # Also where nobody was refused: what came in one turn, behind a pause of the process, is to find room.
             self._most *= GROWTH
-        else:
-            self._quiet_looks += 1
-            self._late = self._quiet_looks < CALM_LOOKS
+        self._quiet_looks = 0 if self._refused else self._quiet_looks + 1
+        self._late = self._quiet_looks < CALM_LOOKS

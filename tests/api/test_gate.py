@@ -119,11 +119,23 @@ class GateTests(SynchronousTestCase):
         refusal = gate.refusal()
         assert refusal is not None
         self.assertEqual((refusal.status, dict(refusal.headers)[b"retry-after"]), (503, b"1"))
-        answer = busy_answer()
+        answer = busy_answer(3)
         self.assertTrue(answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n"))
         head, _, body = answer.partition(b"\r\n\r\n")
         self.assertIn(b"content-length: %d" % len(body), head)
         self.assertIn(b"x-should-retry: true", head)
+        self.assertIn(b"retry-after: 3\r\n", head)
+
+    def test_running(self) -> None:
+        """The overload knows how many run: all that have entered, and not left."""
+        overload = Overload(0.25, None)
+        gate, first, second = self.gate(overload=overload), Exchange(), Exchange()
+        gate.enter(first)  # type: ignore[arg-type]  # a stand-in
+        gate.enter(second)  # type: ignore[arg-type]  # likewise
+        self.assertEqual(overload.running, 2)
+        gate.leave(first)  # type: ignore[arg-type]  # likewise
+        gate.leave(first)  # type: ignore[arg-type]  # likewise
+        self.assertEqual(overload.running, 1)
 
     def test_empty(self) -> None:
         """It tells when the last call has left; at once where there is none."""

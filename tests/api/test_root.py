@@ -189,9 +189,11 @@ def test_routes_side_by_side() -> None:
     clock = Clock()
     models = {route: Answering(clock, answer) for route in ("/a/b", "/a/c")}
     for route in models:
-        visitor = Visitor(route_tree(
+        visitor = Visitor(
+            route_tree(
                 {route: {b"GET": each} for route, each in models.items()}, UnknownRoute(clock)
-            ))
+            )
+        )
         visitor.ask("GET", route)
         assert visitor.answer().status == 200
 

@@ -3,6 +3,21 @@
 #   make run CONFIG=gptproxy.toml    the daemon with your configuration (PORT=ssl:443 by default)
 #   make test                        everything that must be green
 # Each makes what it needs below .venv/; all that has to be there is Python 3.11 or newer, with its venv module.
+#
+# The package for Debian 13; as root, with mmdebstrap and systemd-nspawn:
+#   make deb                         builds it, into dist/
+#   make deb-test                    installs, restarts, upgrades and purges it on a machine with systemd
+#
+# Figures, never tests:
+#   make bench                       the grammar beside its oracles, the relay beside nginx (nginx-light and wrk)
+#   make bench-knowledge             how fast and how well passages are found (9 GB in $TMPDIR, python3-doc)
+#
+# Minutes of bad weather, after which nothing may be lost or left behind:
+#   make soak                        callers who leave, feedings that are killed, SIGTERM and SIGHUP under load (nginx-light)
+#   make fuzz                        new inputs for the parsers, for a minute (FUZZ_SECONDS=600 for ten)
+#
+#   make lint, types, imports, test-newest, test-floor, test-wheel    the parts of make test
+#   make clean                       removes the environments and caches
 
 PYTHON ?= python3
 PORT ?= ssl:443
@@ -18,8 +33,14 @@ FUZZ_SECONDS ?= 60
 SOURCES = $(shell find gptproxy twisted setup.py pyproject.toml README.md -name '__pycache__' -prune -o -type f ! -name 'dropin.cache' -print)
 CHECKOUT = PYTHONPATH="$(CURDIR)" PYTHONDONTWRITEBYTECODE=1
 
-.PHONY: deb deb-test run test bench fuzz lint types imports test-newest test-floor test-wheel clean
+# Feedings that `make soak` kills.
+GPTPROXY_KILLS ?= 50
+
+.PHONY: help run test deb deb-test bench bench-knowledge soak fuzz lint types imports test-newest test-floor test-wheel clean
 .DELETE_ON_ERROR:
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' "$(firstword $(MAKEFILE_LIST))"
 
 run: .venv/run.installed
 ifdef CONFIG
@@ -31,17 +52,23 @@ endif
 test: lint types imports test-newest test-floor test-wheel
 	@echo "make test: all green"
 
-# Figures, never tests; the relay's need nginx and wrk (Debian: apt install nginx-light wrk).
 bench: .venv/newest.installed
 	$(CHECKOUT) $(NEWEST) -m benchmarks.grammar
 	$(CHECKOUT) $(NEWEST) -m benchmarks.relay
 
-# A million passages: 9 GB in $TMPDIR, and some ten minutes. retrieval needs Debian's python3-doc.
+# A million passages, and some ten minutes.
 bench-knowledge: .venv/newest.installed
 	$(CHECKOUT) $(NEWEST) -m benchmarks.knowledge
 	$(CHECKOUT) $(NEWEST) -m benchmarks.retrieval
 
-# Bounded, and no test: it is timed, and its inputs are new each time. Another bound: make fuzz FUZZ_SECONDS=600
+# Each ends with 1 where something was lost, or is left. Timed, and so no tests.
+soak: .venv/newest.installed
+	$(CHECKOUT) $(NEWEST) -m benchmarks.leavings
+	$(CHECKOUT) $(NEWEST) -m benchmarks.kill_feeding --kills "$(GPTPROXY_KILLS)"
+	$(CHECKOUT) $(NEWEST) -m benchmarks.drain
+	$(CHECKOUT) $(NEWEST) -m benchmarks.reload
+
+# Bounded, and no test: it is timed, and its inputs are new each time.
 fuzz: .venv/fuzz.installed
 	$(CHECKOUT) $(FUZZ) -m fuzz --seconds "$(FUZZ_SECONDS)"
 
@@ -79,8 +106,7 @@ test-wheel: .venv/newest.installed
 	cd .venv/elsewhere && ../wheel/bin/twistd --help | grep -q gptproxy
 	cd .venv/elsewhere && ../wheel/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . main_job
 
-# The Debian package, in a tree of Debian 13, into dist/; and what becomes of it on a machine with systemd. Both need root,
-# mmdebstrap and systemd-nspawn, and end with status 77 where that is not so.
+# Both end with status 77 where they cannot be done.
 deb:
 	packaging/build-deb.sh dist
 
@@ -92,6 +118,7 @@ clean:
 
 .venv/run.installed: $(SOURCES)
 	$(call make-venv,run,$(PYTHON))
+	rm -rf build  # or modules that are gone would be installed once more
 	.venv/run/bin/python $(PIP) --force-reinstall --no-deps .
 	.venv/run/bin/python $(PIP) '.[try]'
 	@touch $@

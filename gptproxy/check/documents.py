@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import fields
 
+from gptproxy.check.files import is_missing
 from gptproxy.check.finding import Finding, Level
 from gptproxy.config import KnowledgeSettings, Settings
 from gptproxy.embedding_place import embedding_upstreams
@@ -43,7 +44,7 @@ def _database(settings: Settings, knowledge: KnowledgeSettings) -> list[Finding]
         connection, _ = open_for_reading(knowledge.database)
     except KnowledgeError as error:
         # A daemon without its documents serves: chats go up without them.
-        level = Level.ERROR if knowledge.database.exists() else Level.WARNING
+        level = Level.WARNING if is_missing(knowledge.database) else Level.ERROR
         return [Finding(level, subject, str(error).removeprefix(f"{subject}: "))]
     try:
         return [_whole(connection, subject), *_collections(connection, settings, knowledge)]
@@ -55,7 +56,8 @@ def _database(settings: Settings, knowledge: KnowledgeSettings) -> list[Finding]
 
 def _whole(connection: sqlite3.Connection, subject: str) -> Finding:
     # https://sqlite.org/pragma.html#pragma_quick_check: the word ok, or a line for each fault.
-    rows = connection.execute("SELECT * FROM pragma_quick_check(?)", (MOST_FAULTS,)).fetchall()
+    # (Of what is in its brackets, some releases of SQLite make a table's name where it is bound: it has none.)
+    rows = connection.execute("PRAGMA quick_check").fetchmany(MOST_FAULTS)
     faults = [str(row[0]) for row in rows]
     if faults == ["ok"]:
         return Finding(Level.GOOD, subject, "opens, and is whole")

@@ -127,6 +127,7 @@ GITLAB = Section(
     make=_make_gitlab,
 )
 
+
 def access_beside(place: Place) -> AccessSettings:
     """:return: what holds where nothing else is written: objects stand in the service's state directory, if any."""
     # systemd.exec(5), StateDirectory=: a colon parts several.

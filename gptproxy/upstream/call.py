@@ -35,7 +35,6 @@ class Call:
     :param affinity: the upstream that has what the call names; the others do not know it.
     :param stream: the body asks for a stream of events.
     :param patience_seconds: how long the caller's client waits, as it says.
-    :param holds: the route's answers are inspected before the caller sees them.
     :param model_in_form: the model's value stands in a multipart form: its name is spliced in as it is, not as JSON.
     :param deployment: Azure's classic path names the model's deployment: ``/deployments/{model}`` stands before the
         route.
@@ -53,7 +52,6 @@ class Call:
     affinity: str | None = None
     stream: bool = False
     patience_seconds: float | None = None
-    holds: bool = False
     model_in_form: bool = False
     deployment: bool = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from gptproxy.check import Level, check_documents
 from gptproxy.config import Settings, load_settings
+from gptproxy.knowledge import KnowledgeError
 from gptproxy.knowledge.database import open_for_writing
 
 BASE = """\
@@ -165,3 +167,12 @@ def test_a_model_that_nobody_has(tmp_path: Path, chosen: str | None, level: Leve
         path.write_text(path.read_text().replace('"text-embedding-ada-002" = "ada"\n', ""))
         settings = load_settings(path, environ={}, working_directory=tmp_path)
     assert found(settings)[-1][0] is level
+
+
+def test_a_pipe_in_its_place(tmp_path: Path) -> None:
+    """Nobody waits for what comes out of it, neither to read nor to write."""
+    os.mkfifo(tmp_path / "k.db")
+    (first, *_) = check_documents(settings_of(tmp_path, KNOWLEDGE))
+    assert (first.level, first.message) == (Level.ERROR, "is no file")
+    with pytest.raises(KnowledgeError, match="is no file"):
+        open_for_writing(tmp_path / "k.db")

@@ -23,6 +23,7 @@ from gptproxy.check import (
     check_certificate,
     check_documents,
     check_files,
+    check_objects,
     check_online,
     check_ports,
 )
@@ -72,6 +73,7 @@ def _offline(settings: Settings, ports: Sequence[str]) -> list[Finding]:
             lambda: check_certificate(settings.tls, settings.source, datetime.now(UTC)),
         ),
         ("documents", lambda: check_documents(settings)),
+        ("stored objects", lambda: check_objects(settings)),
         ("ports", lambda: check_ports(listening)),
     ]
     return [finding for name, look in looks for finding in _looked(name, look)]

@@ -7,6 +7,7 @@ May import any room; imports those that a subcommand needs when it is asked for.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,31 +30,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "try":
-            from gptproxy.tryout import try_it
-
-            return try_it(chosen.port)
-        if chosen.command == "setup":
-            from gptproxy.setup_command import set_up, write_units
-
-            return (write_units if chosen.systemd else set_up)(chosen.config)
-        if chosen.command == "check":
-            from gptproxy.check_command import check_it
-
-            return check_it(chosen.config, online=chosen.online, ports=chosen.ports)
-        if chosen.command == "status":
-            from gptproxy.status_command import show_status
-
-            return show_status(chosen.config, watch=chosen.watch)
-        return docs_done(chosen)
+        status = _done(chosen)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except ConfigurationError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"gptproxy: {line}\n")
+        return 1
+    except BrokenPipeError:
+        # As with `| head`: who read has enough. Nothing is flushed to it when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         # Before the reactor runs, which has its own way.
         sys.stderr.write("gptproxy: interrupted\n")
         return INTERRUPTED
+
+
+def _done(chosen: argparse.Namespace) -> int:
+    """:return: the exit status."""
+    if chosen.command == "try":
+        from gptproxy.tryout import try_it
+
+        return try_it(chosen.port)
+    if chosen.command == "setup":
+        from gptproxy.setup_command import set_up, write_units
+
+        return (write_units if chosen.systemd else set_up)(chosen.config)
+    if chosen.command == "check":
+        from gptproxy.check_command import check_it
+
+        return check_it(chosen.config, online=chosen.online, ports=chosen.ports)
+    if chosen.command == "status":
+        from gptproxy.status_command import show_status
+
+        return show_status(chosen.config, watch=chosen.watch)
+    return docs_done(chosen)
 
 
 def _port(text: str) -> int:

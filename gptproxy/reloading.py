@@ -18,6 +18,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from gptproxy.config import Secret, Settings
+from gptproxy.config.file_reading import read_file
+from gptproxy.config.load import LONGEST_FILE
 from gptproxy.http import IReactor
 from gptproxy.serving import FilesRead, Serving, objects_meaning
 from gptproxy.stored_objects import object_table
@@ -115,7 +117,7 @@ def text_of(source: str) -> str:
     :return: the file's text, to point at its lines; "" where there is none.
     """
     try:
-        return Path(source).read_text("utf-8-sig")
+        return read_file(Path(source), LONGEST_FILE, 0.0).decode("utf-8-sig")
     except (OSError, ValueError):
         return ""
 

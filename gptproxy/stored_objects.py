@@ -61,7 +61,10 @@ def object_table(settings: Settings) -> ObjectTable:
     """
     path = settings.access.objects
     try:
+        if path is not None and path.exists() and not path.is_file():
+            # SQLite would wait for whoever writes to a pipe, for ever.
+            raise UnusableTable("it is no file")
         return ObjectTable(path or Path(":memory:"))
-    except UnusableTable as error:
+    except (UnusableTable, OSError) as error:
         problem = Problem(settings.source, "access.objects", f"{path} cannot be used: {error}")
         raise ConfigurationError([problem]) from error

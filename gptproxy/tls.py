@@ -16,12 +16,16 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, optionsForClientTLS
 
 from gptproxy.config import ConfigurationError, Problem, TLSSettings
+from gptproxy.config.file_reading import read_file
 
 __all__ = ["client_trust", "server_certificate"]
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 has its own, which OpenSSL always offers.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 _HTTP_1_1 = [b"http/1.1"]
+
+_LONGEST_BYTES = 1_048_576
+"""Of a certificate and its chain, or of a key; they have a few KiB."""
 
 
 def server_certificate(settings: TLSSettings, source: str) -> CertificateOptions:
@@ -67,7 +71,7 @@ def client_trust(host: str) -> IOpenSSLClientConnectionCreator:
 
 def _read(path: Path, key: str, source: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, _LONGEST_BYTES)
     except OSError as error:
         raise _problem(source, key, f"cannot read {path}: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from cryptography import x509
 
+from gptproxy.check.files import is_missing
 from gptproxy.check.finding import Finding, Level
 from gptproxy.config import ConfigurationError, TLSSettings
 from gptproxy.tls import server_certificate
@@ -29,7 +30,7 @@ def check_certificate(settings: TLSSettings, source: str, now: datetime) -> list
     :return: what there is to say of them.
     """
     subject = str(settings.certificate)
-    if not settings.certificate.exists() and not settings.private_key.exists():
+    if is_missing(settings.certificate) and is_missing(settings.private_key):
         return [Finding(Level.WARNING, subject, "not there; --port ssl:443 needs it ([tls])")]
     try:
         server_certificate(settings, source)

@@ -17,7 +17,7 @@ import attrs
 from gptproxy.check.finding import Finding, Level
 from gptproxy.config import Secret, Settings
 
-__all__ = ["check_files", "secrets_in"]
+__all__ = ["check_files", "is_missing", "secrets_in"]
 
 _READABLE_BY_ALL = stat.S_IROTH
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -38,6 +38,20 @@ def secrets_in(value: object) -> Iterator[Secret]:
             yield from secrets_in(each)
 
 
+def is_missing(path: Path) -> bool:
+    """
+    :param path: of a file.
+    :return: True only where that is certain: what may not be looked at is to be reported as that.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def check_files(settings: Settings, environ_secrets: frozenset[str]) -> list[Finding]:
     """
     :param settings: what names the files.
@@ -55,7 +69,7 @@ def check_files(settings: Settings, environ_secrets: frozenset[str]) -> list[Fin
     paths = dict.fromkeys(secret.origin for secret in secrets if secret.origin is not None)
     findings += [_check(path, secret=True) for path in paths]
     key = settings.tls.private_key
-    if key.exists():
+    if not is_missing(key):
         findings.append(_check(key, secret=True))
     else:
         findings.append(

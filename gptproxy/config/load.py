@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from gptproxy.config.access_settings import AccessSettings
 from gptproxy.config.errors import ConfigurationError, Problem
+from gptproxy.config.file_reading import read_file
 from gptproxy.config.operation_schema import tls_beside
 from gptproxy.config.schema import settings_from
 from gptproxy.config.seeds import (
@@ -96,8 +97,7 @@ def _fail(source: str, message: str) -> NoReturn:
 
 def _read(path: Path, source: str) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE + 1)
+        content = read_file(path, LONGEST_FILE + 1)
     except OSError as error:
         _fail(source, f"cannot be read: {error.strerror}")
     if len(content) > LONGEST_FILE:

@@ -18,6 +18,7 @@ from attrs import evolve, field, frozen
 
 from gptproxy.config.checks import file_path, matching
 from gptproxy.config.fields import Key, Place, Refused, Section, Table, kind_of
+from gptproxy.config.file_reading import read_file
 from gptproxy.config.secret import Secret
 
 __all__ = ["LONGEST_KEY", "LONGEST_TOKEN", "checked_secret", "secret"]
@@ -121,8 +122,7 @@ def _fetch(values: dict[str, object], place: Place) -> _Fetched:
 
 def _read(path: Path, subject: str) -> _Fetched:
     try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_KEY + 3)  # the longest, its line's end, and one too many
+        content = read_file(path, LONGEST_KEY + 3)  # the longest, its line's end, and one too many
     except OSError as error:
         raise Refused(f"{subject} cannot be read: {error.strerror}") from None
     return _Fetched(subject, content.decode("ascii", "replace"), path)

@@ -59,6 +59,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     with naming_errors(path):
         if not path.exists():
             _create(path)
+        _check_kind(path)
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
@@ -92,6 +93,7 @@ def open_for_reading(path: Path) -> tuple[sqlite3.Connection, bool]:
             raise KnowledgeError(
                 f"{path}: there is no such knowledge database; `gptproxy docs add` makes it"
             )
+        _check_kind(path)
         try:
             return _begin_reading(path, "mode=ro"), False
         except sqlite3.OperationalError as error:
@@ -143,6 +145,12 @@ def _begin_reading(path: Path, parameters: str) -> sqlite3.Connection:
         connection.execute("BEGIN")
         _check_version(connection, path)
     return connection
+
+
+def _check_kind(path: Path) -> None:
+    """SQLite would wait for whoever writes to a pipe, for ever."""
+    if not path.is_file():
+        raise KnowledgeError(f"{path}: is no file")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

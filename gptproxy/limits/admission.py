@@ -84,15 +84,13 @@ class Limits:
         :param groups: likewise.
         :param now: seconds.
         """
-        self._everybody = _account(self._everybody, everybody, now)
+        self._everybody = None if everybody is None else _account(self._everybody, everybody, now)
         self._caller_quota = caller
         if caller is None:
             self._callers.clear()
         before, self._groups = self._groups, {}
         for name, quota in groups:
-            account = _account(before.get(name), quota, now)
-            if account is not None:
-                self._groups[name] = account
+            self._groups[name] = _account(before.get(name), quota, now)
 
     @property
     def unlimited(self) -> bool:
@@ -146,9 +144,7 @@ class Limits:
                 del self._callers[name]
 
 
-def _account(before: Account | None, quota: QuotaSettings | None, now: float) -> Account | None:
-    if quota is None:
-        return None
+def _account(before: Account | None, quota: QuotaSettings, now: float) -> Account:
     if before is None:
         return Account(quota, now)
     before.bound_by(quota, now)

@@ -9,7 +9,7 @@ what repeats itself, into text, JSON or the journal (:mod:`~gptproxy.logs.events
 
 from gptproxy.logs.access import AccessLog, access_log, journal_line, json_line, text_line
 from gptproxy.logs.begin import EventSink, LoggedService, Logs
-from gptproxy.logs.events import journal_event, json_event
+from gptproxy.logs.events import journal_event, json_event, text_event
 from gptproxy.logs.guard import LogGuard
 from gptproxy.logs.journal import JournalSink, goes_to_journal
 from gptproxy.logs.line_sink import LineSink, logs_to_standard_output, standard_output
@@ -35,5 +35,6 @@ __all__ = [
     "redaction",
     "secrets_in",
     "standard_output",
+    "text_event",
     "text_line",
 ]

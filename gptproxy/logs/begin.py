@@ -27,7 +27,7 @@ from gptproxy.logs.access import (
     json_line,
     text_line,
 )
-from gptproxy.logs.events import journal_event, json_event
+from gptproxy.logs.events import journal_event, json_event, text_event
 from gptproxy.logs.guard import LogGuard
 from gptproxy.logs.journal import JournalSink, goes_to_journal
 from gptproxy.logs.line_sink import LineSink, logs_to_standard_output, standard_output
@@ -115,8 +115,9 @@ class Logs:
         if sink is None:
             return
         access_log.use(sink, json_line if form == "json" else text_line)
-        if form == "json":
-            application.setComponent(ILogObserver, EventSink(json_event, sink))
+        # In the text's form, too: twistd's own observer waits for whoever reads.
+        event_form = json_event if form == "json" else text_event
+        application.setComponent(ILogObserver, EventSink(event_form, sink))
 
     def know(self, settings: Settings) -> None:
         """

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 import orjson
-from twisted.logger import LogEvent, eventAsText
+from twisted.logger import LogEvent, eventAsText, formatEventAsClassicLogText
 
 from gptproxy.logs.journal import datagram
 
-__all__ = ["journal_event", "json_event", "level_of", "told"]
+__all__ = ["journal_event", "json_event", "level_of", "text_event", "told"]
 
 _PRIORITIES: Final = {
     "debug": "7",
@@ -87,6 +87,15 @@ def json_event(event: LogEvent) -> bytes:
         # orjson takes 64 bits.
         said[name] = value if not isinstance(value, int) or abs(value) < 1 << 63 else str(value)
     return orjson.dumps(_sendable(said), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def text_event(event: LogEvent) -> bytes:
+    """
+    :param event: of Twisted's log.
+    :return: its line, or lines, as Twisted's own observer words them; nothing where the event has no words.
+    """
+    text = formatEventAsClassicLogText(event) or ""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def journal_event(event: LogEvent) -> bytes:

@@ -8,9 +8,10 @@ flush takes, cost more than the line itself.
 from __future__ import annotations
 
 import os
+import select
 import sys
+import time
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.logger import Logger
@@ -31,8 +32,14 @@ would cost more than the writing."""
 FULL_BYTES = 65_536
 """So much is written without waiting: what a pipe holds on Linux."""
 
+_PIECE_BYTES = 2 * FULL_BYTES
+"""Offered at a time, so that not all of what is kept is copied again and again."""
+
 KEPT_BYTES = 1_048_576
-"""What is kept for a reader who does not read, where the descriptor does not block; lines beyond are counted only."""
+"""What is kept for a reader who does not read; lines beyond are counted only."""
+
+FINAL_SECONDS = 1.0
+"""At the end so long is waited for a reader who is slow."""
 
 
 class LineSink:
@@ -75,7 +82,7 @@ class LineSink:
         written = 0
         try:
             while written < len(data):
-                written += self._write(data[written:] if written else data)
+                written += self._write(data[written : written + _PIECE_BYTES])
         except BlockingIOError:
             self._lines = [data[written:]]
             self._bytes = len(data) - written
@@ -123,6 +130,48 @@ def standard_output(reactor: IReactorCore, clock: IReactorTime) -> LineSink | No
         number = -1
     if number < 0:
         return None
-    sink = LineSink(partial(os.write, number), clock)
-    reactor.addSystemEventTrigger("after", "shutdown", sink.flush)
+    descriptor = _Descriptor(number)
+    sink = LineSink(descriptor.write, clock)
+
+    def finish() -> None:
+        descriptor.wait(FINAL_SECONDS)
+        sink.flush()
+
+    reactor.addSystemEventTrigger("after", "shutdown", finish)
     return sink
+
+
+class _Descriptor:
+    """
+    Written to only while somebody takes what is written: whoever stops a terminal, or a reader that hangs, would stop
+    the event loop. It is not made one that does not block, for others have it too: the standard error, other workers,
+    the shell.
+
+    :param number: its own.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._taken = select.poll()
+        self._taken.register(number, select.POLLOUT)
+        self._until = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """
+        :param seconds: for so long from now on it is waited for.
+        """
+        self._until = time.monotonic() + seconds
+
+    def write(self, data: bytes) -> int:
+        """
+        :param data: is offered.
+        :return: how much was taken: whole lines, as far as a pipe takes them in one piece (pipe(7), PIPE_BUF). Lines of
+            several processes do not mix then, and a pipe that takes anything takes so much.
+        :raise BlockingIOError: nobody takes anything.
+        """
+        left = self._until - time.monotonic() if self._until else 0.0
+        if not self._taken.poll(max(0.0, left) * 1000):
+            raise BlockingIOError
+        if len(data) > select.PIPE_BUF:
+            data = data[: data.rfind(b"\n", 0, select.PIPE_BUF) + 1 or select.PIPE_BUF]
+        return os.write(self._number, data)

@@ -40,7 +40,8 @@ _LOOKS_SECRET: Final = re.compile(
     r"|(?P<name>(?<![a-z0-9])(?:"
     + _TELLING_NAMES
     + r")[\"']?+\s{0,2}+[:=]\s{0,2}+(?:b(?=[\"']))?+[\"']?+(?:bearer\s++|basic\s++)?+)"
-    r"(?!<)[^\s\"'&,;<>)\]}]+"
+    # Not what we say of a key ourselves.
+    r"(?!<|(?:the|must)\s)[^\s\"'&,;<>)\]}]+"
     r"|(?P<query>[?&](?:key|code|auth|credential|session|state)=)(?!<)[^\s\"'&#<>]+"
     # GitLab's prefixes, OpenAI's, signed tokens.
     r"|\bgl(?:pat|oas|dt|rtr?|cbt|ptt|ft|imt|agent|soat|ffct|wt)-[\w.=-]+"

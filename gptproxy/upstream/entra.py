@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gptproxy.config import EntraSettings
+from gptproxy.config.file_reading import read_file
 from gptproxy.http import NoAnswer, OwnAnswer, OwnCalls
 from gptproxy.http.single_flight import SingleFlight
 
@@ -75,8 +76,7 @@ def read_assertion(path: Path) -> bytes:
     :return: the assertion in it.
     :raise OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        return file.read(ASSERTION_LIMIT_BYTES).strip()
+    return read_file(path, ASSERTION_LIMIT_BYTES).strip()
 
 
 class EntraTokens:

@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from attrs import frozen
@@ -87,11 +86,14 @@ class Parent(Service):
         self._now = now
         self._roster = Roster(workers, now(), self._leave_seconds)
         self._children: dict[int, Child] = {}
+        # Those that were being started when there was something new to read.
+        self._to_reload: set[int] = set()
         self._starts = 0
         self._directory: Path | None = None
         self._next: IDelayedCall | None = None
         self._waiting: list[Deferred[None]] = []
         self._stopped: Deferred[None] | None = None
+        self._given_up = False
 
     def startService(self) -> None:
         """Privileges are shed: start the workers, which have none either."""
@@ -102,7 +104,7 @@ class Parent(Service):
         """
         Tell the workers to stop.
 
-        :return: fires when they have. A second SIGTERM (or Ctrl-C) has them end at once.
+        :return: fires when they have.
         """
         super().stopService()
         if not self._children:
@@ -111,9 +113,13 @@ class Parent(Service):
         self._stopped = Deferred()
         self._tell_all(signal.SIGTERM)
         self._reschedule(self._leave_seconds, self._kill)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._told_again)
         return self._stopped
+
+    def hurry(self) -> None:
+        """Have them end at once: stopping was asked for a second time."""
+        if self._stopped is not None and self._children:
+            self._tell_all(signal.SIGTERM)
+            self._reschedule(HURRY_SECONDS, self._kill)
 
     def all_ready(self) -> Deferred[None]:
         """:return: fires when each of them serves."""
@@ -130,7 +136,12 @@ class Parent(Service):
         :param drain_seconds: what it says of that.
         """
         self._leave_seconds = self._roster.leave_seconds = drain_seconds + GRACE_SECONDS
-        self._tell_all(signal.SIGHUP)
+        for number, child in self._children.items():
+            if self._roster.is_starting(number):
+                # Nobody catches the signal there yet: it would end the process. And what has been read may be old.
+                self._to_reload.add(number)
+            else:
+                child.signal(signal.SIGHUP)
 
     def _begin(self) -> None:
         if not self.running:
@@ -170,6 +181,7 @@ class Parent(Service):
             notify,
         )
         self._roster.started(number, now)
+        self._to_reload.discard(number)
         try:
             self._children[number] = Child(
                 self._reactor,
@@ -188,6 +200,9 @@ class Parent(Service):
         elif assignment == "READY=1":
             was_ready = self._roster.all_ready
             self._roster.ready(number, now)
+            if number in self._to_reload:
+                self._to_reload.remove(number)
+                self._children[number].signal(signal.SIGHUP)
             if self._roster.all_ready and not was_ready:
                 self._log.info("{workers} workers are ready", workers=self._workers)
                 waiting, self._waiting = self._waiting, []
@@ -223,6 +238,9 @@ class Parent(Service):
 
     def _give_up(self) -> None:
         """End with status 1, as a single process does that cannot use what it is given."""
+        if self._given_up:
+            return
+        self._given_up = True
         # twistd has a status for signals alone. This runs when it has done all that it does at its end.
         atexit.register(_exit_failed)
         self._reactor.stop()
@@ -230,14 +248,6 @@ class Parent(Service):
     def _tell_all(self, number: signal.Signals) -> None:
         for child in list(self._children.values()):
             child.signal(number)
-
-    def _told_again(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._hurry)
-
-    def _hurry(self) -> None:
-        if self._children:
-            self._tell_all(signal.SIGTERM)
-            self._reschedule(HURRY_SECONDS, self._kill)
 
     def _kill(self) -> None:
         self._next = None

@@ -111,6 +111,13 @@ class Roster:
         """
         self._enter(number, _Phase.STARTING, now)
 
+    def is_starting(self, number: int) -> bool:
+        """
+        :param number: one of them.
+        :return: whether it has been started, and does not serve yet.
+        """
+        return self._places[number].phase is _Phase.STARTING
+
     def sign(self, number: int, now: float) -> None:
         """
         :param number: its loop turns.

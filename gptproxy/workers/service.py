@@ -12,6 +12,7 @@ from typing import Any
 from twisted.application.service import MultiService
 
 from gptproxy.process import (
+    EndOnSignal,
     Notifier,
     ReloadOnHangup,
     Supervised,
@@ -58,6 +59,7 @@ def add_workers(
         listener.setServiceParent(service)
     parent = Parent(workers, command, sockets, reactor, drain_seconds)
     parent.setServiceParent(service)
+    EndOnSignal(reactor, parent.hurry).setServiceParent(service)
     notifier = Notifier.from_environment(environ)
 
     async def reload() -> None:

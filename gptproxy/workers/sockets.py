@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import (
+    IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorCore,
@@ -73,10 +74,39 @@ class SharedSocket:
         """
         return self._endpoint.listen(protocolFactory).addCallback(self._opened)
 
-    def _opened(self, port: Any) -> Any:
+    def _opened(self, port: Any) -> IListeningPort:
         port.stopReading()
         self._port = port
-        return port
+        return _OwnCopy(port)
+
+
+@implementer(IListeningPort)
+class _OwnCopy:
+    """
+    The parent's copy of a port, which is closed and no more. Twisted would shut the socket down, with which it accepts
+    nothing in any process (shutdown(2)) and whoever waits in its queue is reset; and before that the service would
+    accept them here, where nobody serves them. Both is the workers' to do.
+
+    :param port: one of Twisted's own.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def startListening(self) -> None:
+        """It does."""
+
+    def stopListening(self) -> Deferred[None] | None:
+        """:return: fires when the copy is closed."""
+        # As of a socket that it was given; there is no public name for it.
+        self._port._shouldShutdown = False
+        stopping: Deferred[None] | None = self._port.stopListening()
+        return stopping
+
+    def getHost(self) -> IAddress:
+        """:return: where it listens."""
+        address: IAddress = self._port.getHost()
+        return address
 
 
 def shared_sockets(

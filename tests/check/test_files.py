@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -115,3 +117,19 @@ def test_without_a_file_there_is_none_to_look_at(tmp_path: Path) -> None:
 def test_nothing_in_a_finding_steers_a_terminal() -> None:
     """A file's name is shown as text."""
     assert "\x1b" not in str(Finding(Level.GOOD, "a\x1b[2J", "well"))
+
+
+def test_what_may_not_be_looked_at(tmp_path: Path) -> None:
+    """A key in a folder that is shut is not one that is missing, and hides nothing that the others found."""
+    settings = settings_in(tmp_path, f'"{KEY}"')
+    stat = Path.stat
+
+    def shut(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "key.pem":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    with mock.patch.object(Path, "stat", shut):
+        finding = found(settings, "key.pem")
+    assert finding.level is Level.ERROR
+    assert finding.message == "cannot be looked at: Permission denied"

@@ -207,16 +207,25 @@ class BeginTests(SynchronousTestCase):
         levels = [orjson.loads(self.read.readline())["level"] for _ in range(3)]
         self.assertEqual(levels, ["info", "warn", "error"])
 
-    def test_text_is_twistds_own(self) -> None:
-        """But for access lines, which go past it."""
-        self.assertIsNone(self.begun("text"))
+    def test_text(self) -> None:
+        """Worded as twistd's own observer does, which would wait for whoever reads."""
+        observer = self.begun("text")
+        assert isinstance(observer, EventSink)
         self.assertIsInstance(access_log._sink, LineSink)
+        observer({**EVENT, "log_format": ""})
+        observer({**EVENT, "log_system": "a.b#warn"})
+        observer({**failing(), "log_level": LogLevel.error})
+        self.assertTrue(
+            self.read.readline().endswith(b" [a.b#warn] upstream primary\\ud800 took 1.5\n")
+        )
+        self.assertTrue(self.read.readline().endswith(b"took 1.5\n"))
+        self.assertIn(b"\tTraceback", self.read.readline())
 
     def test_journal_under_systemd(self) -> None:
         """Else text."""
         self.assertIsInstance(self.begun("journal", {"JOURNAL_STREAM": "1:2"}), EventSink)
         self.assertIsInstance(access_log._sink, JournalSink)
-        self.assertIsNone(self.begun("journal"))
+        self.assertIsInstance(self.begun("journal"), EventSink)
         self.assertIsInstance(access_log._sink, LineSink)
 
     def test_twistds_options_win(self) -> None:

@@ -8,7 +8,7 @@ import sys
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.logs import LineSink, logs_to_standard_output, standard_output
+from gptproxy.logs import LineSink, line_sink, logs_to_standard_output, standard_output
 from gptproxy.logs.line_sink import FULL_BYTES, GATHER_SECONDS, KEPT_BYTES
 
 
@@ -112,6 +112,43 @@ class StandardOutputTests(SynchronousTestCase):
             self.assertEqual(when, ["after", "shutdown"])
             flush()  # type: ignore[operator]  # it is the sink's
             self.assertEqual(read.readline(), b"a line\n")
+
+    def test_a_reader_who_does_not_read_stops_nobody(self) -> None:
+        """Not even where the descriptor blocks; when it reads again, it gets whole lines, each once."""
+        reader, writer = os.pipe()
+        line = b"x" * 99 + b"\n"
+        clock, reactor = Clock(), Stopping()
+        with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb", buffering=0) as read:
+            self.patch(sys, "__stdout__", stream)
+            sink = standard_output(reactor, clock)  # type: ignore[arg-type]  # see above
+            assert sink is not None
+            number = 3 * FULL_BYTES // len(line)
+            for _ in range(number):
+                sink.put(line)
+            clock.advance(GATHER_SECONDS)
+            self.assertTrue(os.get_blocking(writer))
+            got = b""
+            while got.count(b"\n") < number:
+                got += read.read(FULL_BYTES)
+                clock.advance(1)
+            self.assertEqual(got, line * number)
+            sink.put(b"y" * 10_000 + b"\n")
+            sink.flush()
+            self.assertEqual(read.read(FULL_BYTES), b"y" * 10_000 + b"\n")
+
+    def test_at_the_end_it_waits_a_moment(self) -> None:
+        """For a reader who is slow, not for one who never reads."""
+        self.patch(line_sink, "FINAL_SECONDS", 0.001)
+        reader, writer = os.pipe()
+        reactor = Stopping()
+        with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb"):
+            self.patch(sys, "__stdout__", stream)
+            sink = standard_output(reactor, Clock())  # type: ignore[arg-type]  # see above
+            assert sink is not None
+            sink.put(b"x" * 2 * FULL_BYTES)
+            ((*_, finish),) = reactor.triggers
+            finish()  # type: ignore[operator]  # it is the sink's
+            self.assertGreater(sink._bytes, 0)
 
     def test_a_process_without_one_has_none(self) -> None:
         for stream in (None, _Closed()):

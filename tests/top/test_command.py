@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -109,6 +110,24 @@ class ProcessTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = folder_of(self)
         (self.folder / "a.md").write_text("# Birds\n\nThe swift sleeps in the air.\n")
+
+    def test_a_reader_who_has_enough(self) -> None:
+        """As with ``| head``: no traceback."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "gptproxy", "check", "--config", "g.toml"],
+                cwd=self.folder,
+                env=environment(),
+                stdout=writer,
+                stderr=subprocess.PIPE,
+                timeout=SECONDS,
+                check=False,
+            )
+        finally:
+            os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (1, b""))
 
     def test_documents_are_added(self) -> None:
         """Through the sandbox's embeddings; a second time nothing is left to do."""

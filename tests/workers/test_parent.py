@@ -38,9 +38,6 @@ class ParentTests(SynchronousTestCase):
         self.parent = Parent(
             2, command, [shared], self.reactor, DRAIN_SECONDS, now=self.reactor.seconds
         )
-        for name in ("SIGTERM", "SIGINT"):
-            number = getattr(signal, name)
-            self.addCleanup(signal.signal, number, signal.getsignal(number))
         patch = mock.patch.object(tempfile, "gettempdir", return_value=str(self.folder))
         patch.start()
         self.addCleanup(patch.stop)
@@ -220,16 +217,54 @@ class ParentTests(SynchronousTestCase):
         """They are told again, and killed soon."""
         self.serve()
         stopping = self.parent.stopService()
-        os.kill(os.getpid(), signal.SIGTERM)
-        self.reactor.advance(0)
+        self.parent.hurry()
         self.assertEqual([process.signals for process in self.processes], [["TERM"] * 2] * 2)
         self.processes[0].end(by=signal.SIGTERM)
         self.reactor.advance(HURRY_SECONDS)
         self.assertEqual(self.processes[1].signals, ["TERM", "TERM", "KILL"])
         self.reactor.advance(0)
         self.successResultOf(stopping)
-        os.kill(os.getpid(), signal.SIGINT)
+        self.parent.hurry()
+
+    def test_hurried_before_it_stops(self) -> None:
+        """The first signal is not the second one."""
+        self.serve()
+        self.parent.hurry()
+        self.assertEqual([process.signals for process in self.processes], [[], []])
+        self.end()
+
+    def test_reload_while_one_is_started(self) -> None:
+        """It is told when it serves: before, SIGHUP would end it. Its successor needs no telling."""
+        self.parent.startService()
+        first, second = self.processes
+        first.say("READY=1")
+        self.parent.reload(DRAIN_SECONDS)
+        self.parent.reload(DRAIN_SECONDS)
+        self.assertEqual([first.signals, second.signals], [["HUP", "HUP"], []])
+        second.say("READY=1")
+        self.assertEqual(second.signals, ["HUP"])
+        second.say("READY=1")
+        self.assertEqual(second.signals, ["HUP"])
+        second.end(by=signal.SIGKILL)
         self.reactor.advance(0)
+        self.parent.reload(DRAIN_SECONDS)
+        self.processes[2].end(by=signal.SIGKILL)
+        self.reactor.advance(0)
+        self.reactor.advance(0.5)
+        self.processes[3].say("READY=1")
+        self.assertEqual(self.processes[3].signals, [])
+        self.end()
+
+    def test_none_can_serve(self) -> None:
+        """It ends once, however many of them say so in one turn."""
+        self.patch(module.atexit, "register", lambda call: None)
+        self.parent.startService()
+        with capturedLogs():
+            for process in self.processes:
+                process.end(status=1)
+            self.reactor.advance(0)
+        self.assertEqual(self.reactor.stopped, 1)
+        self.end()
 
     def test_stopped_before_it_ran(self) -> None:
         """Nothing is started then."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.process import ReloadOnHangup, Supervised
+from gptproxy.process import EndOnSignal, ReloadOnHangup, Supervised
 from gptproxy.workers import WorkerCommand, add_workers
 from gptproxy.workers.parent import Parent
 from tests.process.rig import Manager
@@ -47,13 +47,13 @@ class ServiceTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """Nobody wants to be told."""
-        self.assertEqual(set(self.made({})), {Parent, ReloadOnHangup})
+        self.assertEqual(set(self.made({})), {Parent, EndOnSignal, ReloadOnHangup})
 
     def test_under_a_service_manager(self) -> None:
         """It is told when all are ready."""
         manager = Manager(self)
         found = self.made({"NOTIFY_SOCKET": manager.address})
-        self.assertEqual(set(found), {Parent, ReloadOnHangup, Supervised})
+        self.assertEqual(set(found), {Parent, EndOnSignal, ReloadOnHangup, Supervised})
 
     def test_reload(self) -> None:
         """What is wrong reaches nobody."""

@@ -36,6 +36,27 @@ class SharedSocketTests(TestCase):
                 accepted.close()
             self.assertEqual(address, client.getsockname())
 
+    async def test_closed_for_the_parent_alone(self) -> None:
+        """Who waits in the queue is left to the workers, which accept them before they close theirs."""
+        (shared,), (service,) = shared_sockets(
+            ["tcp:0:interface=127.0.0.1"], reactor, [], None, foreground=True
+        )
+        service.startService()
+        (descriptor,) = shared.descriptors()
+        with socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as workers:
+            workers.settimeout(10)
+            port = int(shared.description.split(":")[1])
+            door = service.door()
+            assert door is not None
+            self.assertEqual(getattr(door.address, "port", None), port)
+            with socket.create_connection(("127.0.0.1", port), 10) as client:
+                await service.stopService()
+                accepted, address = workers.accept()
+                self.assertEqual(address, client.getsockname())
+                accepted.sendall(b"served")
+                accepted.close()
+                self.assertEqual(client.recv(10), b"served")
+
 
 class UnusableTests(SynchronousTestCase):
     """What is no port for several."""

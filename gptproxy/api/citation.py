@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import orjson
 from attrs import evolve
-from twisted.internet.interfaces import IProtocol, ITransport
-from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH
 
+from gptproxy.api.passing import BodyPassage, PassedResponse
 from gptproxy.http import Response
 from gptproxy.knowledge import Passage, clean_attribute
 from gptproxy.upstream import UpstreamAnswer
@@ -47,18 +44,6 @@ def sources_text(passages: Sequence[Passage]) -> str:
         place = f": {heading}" if heading else ""
         lines.append(f"[{number}] {clean_attribute(passage.source)}{place}")
     return "\n\nSources:\n" + "\n".join(lines)
-
-
-class _Citing(Protocol):
-    """Adds to a body as it passes."""
-
-    def receive(self, data: bytes) -> bytes:
-        """:return: what may go on of the bytes so far."""
-        ...  # pragma: no cover - a protocol's method has no body to run
-
-    def finish(self) -> bytes:
-        """:return: what was held back, at the body's end."""
-        ...  # pragma: no cover - a protocol's method has no body to run
 
 
 class CitedEvents:
@@ -197,64 +182,6 @@ def _inside(body: bytes, span: Span, name: str) -> Span:
     return Span(span.start + start, span.start + end)
 
 
-class _Passing(TwistedProtocol):
-    """Stands between a body and who takes it."""
-
-    def __init__(self, citing: _Citing, taker: IProtocol) -> None:
-        self._citing = citing
-        self._taker = taker
-
-    def makeConnection(self, transport: ITransport) -> None:
-        self.transport = transport
-        self._taker.makeConnection(transport)
-
-    def dataReceived(self, data: bytes) -> None:
-        out = self._citing.receive(data)
-        if out:
-            self._taker.dataReceived(out)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        out = self._citing.finish()
-        if out:
-            self._taker.dataReceived(out)
-        self._taker.connectionLost(reason)
-
-
-class _CitedResponse(Response):
-    """
-    An answer whose body gets something more.
-
-    :param inner: the upstream's.
-    :param citing: adds it.
-    """
-
-    def __init__(self, inner: Response, citing: _Citing) -> None:
-        # Not Response's: this one has no body of its own, and hands every question on.
-        self._inner = inner
-        self._citing = citing
-        self._minor_version = inner.version[2]
-        self.code = inner.code
-        self.phrase = inner.phrase
-        self.fields = inner.fields
-        self.length = UNKNOWN_LENGTH
-        self.request = inner.request
-        self.previousResponse = inner.previousResponse
-
-    @property
-    def end(self) -> Failure | None:
-        return self._inner.end
-
-    def deliverBody(self, protocol: IProtocol) -> None:
-        self._inner.deliverBody(_Passing(self._citing, protocol))
-
-    def take_whole(self) -> bytes | None:
-        body = self._inner.take_whole()
-        return None if body is None else self._citing.receive(body) + self._citing.finish()
-
-    def abandon(self) -> None:
-        self._inner.abandon()
-
-
 def cited(answer: UpstreamAnswer, passages: Sequence[Passage]) -> UpstreamAnswer:
     """
     Let an answer end with the list of what it rests on.
@@ -271,7 +198,7 @@ def cited(answer: UpstreamAnswer, passages: Sequence[Passage]) -> UpstreamAnswer
         return answer
     kind = fields.get(b"content-type", b"").partition(b";")[0].strip()
     text = sources_text(passages)
-    citing: _Citing
+    citing: BodyPassage
     if kind == b"text/event-stream":
         citing = CitedEvents(text)
     elif kind == b"application/json":
@@ -279,4 +206,4 @@ def cited(answer: UpstreamAnswer, passages: Sequence[Passage]) -> UpstreamAnswer
     else:
         return answer
     passed = tuple(field for field in answer.fields if field[0] != b"content-length")
-    return evolve(answer, answer=_CitedResponse(response, citing), fields=passed)
+    return evolve(answer, answer=PassedResponse(response, citing, UNKNOWN_LENGTH), fields=passed)

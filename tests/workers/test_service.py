@@ -10,6 +10,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from gptproxy.listening import ListeningService
 from gptproxy.process import EndOnSignal, ReloadOnHangup, Supervised
 from gptproxy.workers import WorkerCommand, add_workers
 from gptproxy.workers.parent import Parent
@@ -28,14 +29,14 @@ class ServiceTests(SynchronousTestCase):
             raise self.trouble
         return 7.0
 
-    def made(self, environ: dict[str, str]) -> dict[type, object]:
+    def made(self, environ: dict[str, str], ports: tuple[str, ...] = ()) -> dict[type, object]:
         """:return: the parts by their classes."""
         service = MultiService()
         add_workers(
             service,
             2,
             WorkerCommand(lambda number, ports: [], {}, None),
-            [],
+            ports,
             Clock(),
             drain_seconds=1.0,
             check=self.check,
@@ -48,6 +49,10 @@ class ServiceTests(SynchronousTestCase):
     def test_alone(self) -> None:
         """Nobody wants to be told."""
         self.assertEqual(set(self.made({})), {Parent, EndOnSignal, ReloadOnHangup})
+
+    def test_ports(self) -> None:
+        """The parent opens what nobody has handed down."""
+        self.assertIn(ListeningService, self.made({}, ("tcp:0",)))
 
     def test_under_a_service_manager(self) -> None:
         """It is told when all are ready."""

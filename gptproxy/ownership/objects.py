@@ -31,6 +31,9 @@ _FORGOTTEN_AT_ONCE: Final = 10_000
 _BUSY_SECONDS: Final = 5.0
 """How long one process waits for another's write; each takes a millisecond or two."""
 
+_FOR_NOW: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Primary result codes of a disk that is full or does not answer: what may be mended while the daemon serves."""
+
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS object (
     id TEXT PRIMARY KEY NOT NULL,
@@ -69,27 +72,45 @@ class StoredObject:
 
 class ObjectTable:
     """
-    :param path: the file; made where there is none.
+    :param path: the file; made where there is none. Where the disk is full it is opened by the first call that finds
+        room; until then each call raises :exc:`sqlite3.OperationalError`.
     :raise UnusableTable: it cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._path = path
+        self._opened: sqlite3.Connection | None = None
+        try:
+            self._opened = self._open()
+        except sqlite3.Error as error:
+            # https://sqlite.org/rescode.html: the lower eight bits are the primary code.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _FOR_NOW:
+                raise UnusableTable(str(error)) from error
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """With the lock held."""
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             # Several worker processes write; a crash of the machine may cost the last rows, never the file.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_SCHEMA)
             self._check(connection)
-        except sqlite3.Error as error:
+        except BaseException:
             if connection is not None:
                 connection.close()
-            raise UnusableTable(str(error)) from error
-        self._connection = connection
+            raise
+        return connection
 
     def find(self, ids: Iterable[str]) -> list[StoredObject]:
         """
@@ -186,7 +207,8 @@ class ObjectTable:
     def close(self) -> None:
         """Let the file go."""
         with self._lock:
-            self._connection.close()
+            if self._opened is not None:
+                self._opened.close()
 
     def _check(self, connection: sqlite3.Connection) -> None:
         """Write access is needed, and found out now: SQLite opens a file that it cannot write to."""

@@ -148,5 +148,26 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         ObjectTable(tmp_path / "other.db")
 
 
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE])
+def test_a_full_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """What cannot be opened for want of room is opened by the first call that finds some; till then, calls fail."""
+    full = sqlite3.OperationalError("no room")
+    full.sqlite_errorcode = code
+
+    def refuse(*_: object, **__: object) -> sqlite3.Connection:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", refuse)
+        table = ObjectTable(tmp_path / "o.db")
+        with pytest.raises(sqlite3.OperationalError):
+            table.find(["f1"])
+        table.close()
+    assert table.record([StoredObject("f1", "file", "alice", "up", 1)])
+    table.close()
+
+
 def test_not_found_says_no_more() -> None:
     assert not_found("f1").message == "No such object: f1"

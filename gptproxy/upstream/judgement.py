@@ -70,7 +70,9 @@ def judge(answer: HeldAnswer, *, own_key: bool) -> Judgement:
     status = answer.status
     if status in _PASSING_TROUBLE:
         return Judgement(
-            Meaning.AGAIN, "has trouble of its own", retry_after_seconds(answer.fields)
+            Meaning.AGAIN,
+            "has trouble of its own",
+            retry_after_seconds(answer.fields, throttled=False),
         )
     if status == 409:
         return Judgement(Meaning.ONCE, "says that there is a conflict")

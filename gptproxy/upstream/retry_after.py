@@ -34,10 +34,14 @@ _WORDS = re.compile(
 )
 
 
-def retry_after_seconds(fields: Fields, message: str = "") -> float | None:
+def retry_after_seconds(
+    fields: Fields, message: str = "", *, throttled: bool = True
+) -> float | None:
     """
     :param fields: an answer's field lines.
     :param message: the error's message, for an upstream that says it in words only.
+    :param throttled: the answer says that a limit is used up. Every answer tells when the limits are full again, 8.64
+        seconds at 10,000 calls a day; of other trouble that says nothing.
     :return: how long the upstream asks to be left alone, 0 or more; None where it does not say.
     """
     values: dict[bytes, str] = {}
@@ -48,7 +52,7 @@ def retry_after_seconds(fields: Fields, message: str = "") -> float | None:
         _number(values.get(b"retry-after-ms", ""), 0.001),
         _number(values.get(b"retry-after", ""), 1.0),
         _until(values.get(b"retry-after", ""), values.get(b"date", "")),
-        _reset(values),
+        _reset(values) if throttled else None,
     ):
         if wait is not None:
             return wait

@@ -115,3 +115,11 @@ def test_any(fields: list[tuple[bytes, bytes]], message: str) -> None:
     """Whatever stands there: no wait, or one of a length."""
     found = retry_after_seconds(tuple(fields), message)
     assert found is None or found >= 0
+
+
+def test_when_limits_are_full_again_says_nothing_of_other_trouble() -> None:
+    """Every answer of OpenAI's has these headers, a 500 too; a Retry-After counts there as everywhere."""
+    fields = ((REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"9999"))
+    assert retry_after_seconds(fields) == 8.64
+    assert retry_after_seconds(fields, throttled=False) is None
+    assert retry_after_seconds((*fields, (b"retry-after", b"2")), throttled=False) == 2.0

@@ -99,7 +99,7 @@ class Reloading:
             certificate = server_certificate(settings.tls, settings.source)
         if settings.knowledge is not None and settings.topics:
             # Brings numpy, if nothing has yet.
-            import gptproxy.documents  # noqa: F401
+            import gptproxy.documents  # noqa: F401 - it is used by who builds the new parts, on the reactor
         table = None
         meaning = objects_meaning(settings)
         if meaning is not None and meaning != objects_meaning(present):

@@ -67,18 +67,7 @@ class PassedCall(UpstreamRoute):
         if body in (Body.UPLOAD, Body.CHECKED_UPLOAD) and not is_json(exchange.fields):
             await self._streamed(exchange, caller, names)
             return
-        call = Call(
-            self.raw_route(exchange),
-            None,
-            None,
-            None,
-            exchange.fields,
-            exchange.query,
-            self.operation.repeatable,
-            method=exchange.request.method,
-            patience_seconds=patience_of(exchange.fields),
-            deployment=False,
-        )
+        call = self._without_body(exchange)
         if body is Body.NONE:
             # A body that the route does not have is not passed on.
             await whole_body(exchange.request, UNWANTED_BYTES)
@@ -105,6 +94,20 @@ class PassedCall(UpstreamRoute):
                 answer.answer.abandon()
             raise
         await self.relay(exchange, answer)
+
+    def _without_body(self, exchange: Exchange) -> Call:
+        return Call(
+            self.raw_route(exchange),
+            None,
+            None,
+            None,
+            exchange.fields,
+            exchange.query,
+            self.operation.repeatable,
+            method=exchange.request.method,
+            patience_seconds=patience_of(exchange.fields),
+            deployment=False,
+        )
 
     async def _with_body(
         self, exchange: Exchange, caller: Caller, call: Call, names: set[str]
@@ -207,20 +210,7 @@ class PassedCall(UpstreamRoute):
         answer = await self.send(
             exchange,
             caller,
-            Call(
-                self.raw_route(exchange),
-                None,
-                None,
-                None,
-                exchange.fields,
-                exchange.query,
-                self.operation.repeatable,
-                method=exchange.request.method,
-                upload=StreamedUpload(body),
-                affinity=keeper,
-                patience_seconds=patience_of(exchange.fields),
-                deployment=False,
-            ),
+            evolve(self._without_body(exchange), upload=StreamedUpload(body), affinity=keeper),
             targets,
             made=bool(self.operation.creates),
         )

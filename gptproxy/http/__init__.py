@@ -21,7 +21,8 @@ from gptproxy.http.collecting import ResponseTooLarge, collect_body
 from gptproxy.http.connection_limit import ConnectionLimit, fitting_connections
 from gptproxy.http.draining import Drain
 from gptproxy.http.grammar import Fields, MalformedMessage, connection_options
-from gptproxy.http.immediate import ImmediateReactor, ImmediateTLSFactory
+from gptproxy.http.immediate import ImmediateReactor
+from gptproxy.http.immediate_tls import ImmediateTLSFactory
 from gptproxy.http.interfaces import IBodyReceiver, IReactor, IRenderedAtHeaders, IRequestBody
 from gptproxy.http.origin import InvalidURL, Origin, split_url
 from gptproxy.http.own_calls import NoAnswer, OwnAnswer, OwnCalls, backoff_seconds

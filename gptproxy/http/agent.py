@@ -23,7 +23,8 @@ from zope.interface import implementer
 
 from gptproxy.http.client_connection import ClientConnection, ResponseNeverReceived
 from gptproxy.http.grammar import Fields, is_request_line
-from gptproxy.http.immediate import ImmediateTLSFactory, read_directly
+from gptproxy.http.immediate import read_directly
+from gptproxy.http.immediate_tls import ImmediateTLSFactory
 from gptproxy.http.interfaces import IReactor
 from gptproxy.http.origin import Origin, split_url
 from gptproxy.http.request_producer import BytesBody

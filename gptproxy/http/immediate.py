@@ -1,7 +1,7 @@
 """
 TCP transports that send at once what they can.
 
-May import Twisted, and of gptproxy the connections that are refused. Twisted's own ``write`` only queues, and the data
+May import Twisted, and of gptproxy who watches sockets. Twisted's own ``write`` only queues, and the data
 leaves in the reactor's next turn: two ``epoll_ctl`` and an ``epoll_wait`` more for every message, and on a busy core a
 wait behind all others. These transports call ``send`` right away when nothing is queued; what the kernel does not take
 is queued as ever. Errors are left to the queue, too, so that a connection is never lost from within a ``write``.
@@ -14,13 +14,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet import main, tcp
-from twisted.internet.interfaces import IAddress, IConnector, IListeningPort, IProtocolFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.interfaces import IConnector, IListeningPort, IProtocolFactory
 
-from gptproxy.http.connection_limit import RefusedConnection
 from gptproxy.http.watched import sockets_watched_by
 
-__all__ = ["ImmediateReactor", "ImmediateTLSFactory", "has_unsent"]
+__all__ = ["ImmediateReactor", "has_unsent", "read_directly"]
 
 READ_BYTES = 65_536
 """What is read at a time: Twisted's own measure."""
@@ -229,17 +227,3 @@ class ImmediateReactor:
         connector.watched = self._watched
         connector.connect()
         return connector
-
-
-class ImmediateTLSFactory(TLSMemoryBIOFactory):
-    """TLS whose writes are encrypted at once: Twisted's own waits a turn to put small ones together."""
-
-    protocol = TLSMemoryBIOProtocol
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """
-        :param addr: the client's.
-        :return: TLS around what is served; what refuses the connection as it is, so that no TLS is begun for it.
-        """
-        wrapped = self.wrappedFactory.buildProtocol(addr)
-        return wrapped if isinstance(wrapped, RefusedConnection) else self.protocol(self, wrapped)

@@ -88,19 +88,12 @@ _PROXY = """
   server {{
     listen 127.0.0.1:{port} {tls};
     {certificate}
-    location / {{
-      proxy_pass http://fixed;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }}
-    location /paced/ {{
-      proxy_pass http://paced;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_buffering off;
-    }}
+    location / {{ proxy_pass http://{fixed}; {kept} }}
+    location /paced/ {{ proxy_pass http://{events}; {kept} proxy_buffering off; }}
   }}
 """
+
+_KEPT = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 _GPTPROXY = """
 [gitlab]
@@ -221,11 +214,14 @@ def paced_upstream(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def nginx_proxy(
-    folder: Path, upstream: int, paced: int, certificates: Path | None
+    folder: Path, upstream: int, paced: int, certificates: Path | None, *, keeps: bool = True
 ) -> Iterator[Server]:
-    """nginx as a plain reverse proxy with an access log."""
+    """
+    nginx as a plain reverse proxy with an access log. As it comes it opens a connection to the upstream for each call;
+    told to keep them it does not.
+    """
     port = free_port()
-    folder = folder / ("nginx-tls" if certificates else "nginx")
+    folder = folder / f"nginx{'-kept' if keeps else ''}{'-tls' if certificates else ''}"
     certificate = (
         f"ssl_certificate {certificates}/cert.pem; ssl_certificate_key {certificates}/key.pem;"
         if certificates
@@ -235,6 +231,9 @@ def nginx_proxy(
         port=port,
         upstream=upstream,
         paced=paced,
+        fixed="fixed" if keeps else f"127.0.0.1:{upstream}",
+        events="paced" if keeps else f"127.0.0.1:{paced}",
+        kept=_KEPT if keeps else "",
         tls="ssl" if certificates else "",
         certificate=certificate,
     )

@@ -1,7 +1,7 @@
 """
 Where the members of a JSON text stand in its bytes, and edits that leave every other byte as it was.
 
-Pure: imports nothing of gptproxy and nothing of Twisted. The texts given here have been parsed by orjson before (so
+Pure: imports this room's skeletons, and nothing of Twisted. The texts given here have been parsed by orjson before (so
 they are valid JSON in UTF-8); these functions only find places in them. Time is linear in the text: strings are
 skipped by possessive expressions and containers by counting brackets.
 """
@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import orjson
 from attrs import frozen
+
+from gptproxy.wire.json_skeleton import skeleton_of
 
 __all__ = [
     "DuplicateMember",
@@ -30,26 +32,21 @@ __all__ = [
 _SPACE = re.compile(rb"[ \t\n\r]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
-# A member whose value is an array or an object, up to the value's start.
-_MEMBER = re.compile(
-    rb'[ \t\n\r]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*+:[ \t\n\r]*+(?=[\[{])', re.DOTALL
-)
-_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 
 
 def _nested(depth: int) -> bytes:
     """:return: an expression for arrays and objects that hold so many levels of each other at most."""
-    within = rb'[^"\[\]{}]++|' + _TEXT + (b"|" + _nested(depth - 1) if depth else b"")
+    within = rb"[^\[\]{}]++" + (b"|" + _nested(depth - 1) if depth else b"")
     return rb"[\[{](?:" + within + rb")*+[\]}]"
 
 
-# A member, its value, and what stands behind it, in one match. A value nested more deeply (a chat with tools has six
-# levels) does not match and is found by counting. Possessive throughout: each level fails where the one in it does.
-_WHOLE_MEMBER = re.compile(
-    rb"[ \t\n\r]*+(%b)[ \t\n\r]*+:[ \t\n\r]*+(%b|[^\s,\]}\[{\"]++|%b)[ \t\n\r]*+([,}])"
-    % (_TEXT, _TEXT, _nested(6)),
-    re.DOTALL,
+# In a skeleton: a member, its value, and what stands behind it, in one match. A value nested more deeply (a chat with
+# tools has six levels) does not match and is found by counting. Possessive: each level fails where the one in it does.
+_MEMBER = re.compile(
+    rb'[ \t\n\r]*+(")[ \t\n\r]*+:[ \t\n\r]*+("|[^\s,\]}\[{"]++|%b)[ \t\n\r]*+([,}])' % _nested(6)
 )
+_DEEP_MEMBER = re.compile(rb'[ \t\n\r]*+(")[ \t\n\r]*+:[ \t\n\r]*+(?=[\[{])')
+_BRACKET = re.compile(rb"[\[\]{}]")
 # Whatever opens and closes nothing, strings included.
 _BORING = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
 
@@ -111,38 +108,54 @@ def member_spans(text: bytes) -> dict[str, Span]:
     :raise NotAnObject: the top level is no object.
     :raise DuplicateMember: a name occurs twice. RFC 8259 section 4 leaves its meaning open.
     """
-    position = 0 if text[:1] == b"{" else _skip_space(text, 0)
-    if text[position : position + 1] != b"{":
+    skeleton, lengths = skeleton_of(text)
+    position = 0 if skeleton[:1] == b"{" else _skip_space(skeleton, 0)
+    if skeleton[position : position + 1] != b"{":
         raise NotAnObject("the body is not a JSON object")
     spans: dict[str, Span] = {}
     position += 1
+    # How many strings have been passed, and how much further than in the skeleton the text is by them.
+    strings = shift = 0
     while True:
-        member = _WHOLE_MEMBER.match(text, position)
+        member = _MEMBER.match(skeleton, position)
         if member is not None:
-            raw_name, behind = member.group(1, 3)
-            span = _span(member.span(2))
+            quote, (start, end) = member.start(1), member.span(2)
             position = member.end()
-        elif not spans and text[_skip_space(text, position)] in _CLOSING:
+        elif not spans and skeleton[_skip_space(skeleton, position)] in _CLOSING:
             return spans
         else:
-            raw_name, span, position = _counted_member(text, position)
-            behind = text[position - 1 : position]
-        name = orjson.loads(raw_name) if b"\\" in raw_name else raw_name[1:-1].decode()
+            quote, start, end = _deep_member(skeleton, position)
+            position = _skip_space(skeleton, end) + 1
+        quote += shift + 1
+        raw_name = text[quote : quote + lengths[strings]]
+        shift += lengths[strings] + 1
+        strings += 1
+        value_start = start + shift
+        if skeleton[start] == _QUOTE:
+            shift += lengths[strings] + 1
+            strings += 1
+        elif within := skeleton.count(b'"', start, end):
+            shift += sum(lengths[strings : strings + within]) + within
+            strings += within
+        name = orjson.loads(b'"%b"' % raw_name) if b"\\" in raw_name else raw_name.decode()
         if name in spans:
             raise DuplicateMember(name)
-        spans[name] = span
-        if behind != b",":
+        spans[name] = _span((value_start, end + shift))
+        if skeleton[position - 1] != _COMMA:
             return spans
 
 
-def _counted_member(text: bytes, position: int) -> tuple[bytes, Span, int]:
-    """:return: a member's name with its quotes, its value's place, and the offset behind the comma or brace."""
-    member = _MEMBER.match(text, position)
+def _deep_member(skeleton: bytes, position: int) -> tuple[int, int, int]:
+    """:return: the places of a member's name, and of its value's start and end."""
+    member = _DEEP_MEMBER.match(skeleton, position)
     if member is None:
         raise ValueError("not a valid JSON text")
-    start = member.end()
-    end = end_of_value(text, start)
-    return member[1], Span(start, end), _skip_space(text, end) + 1
+    depth = 0
+    for bracket in _BRACKET.finditer(skeleton, member.end()):
+        depth += 1 if skeleton[bracket.start()] in _OPENING else -1
+        if not depth:
+            return member.start(1), member.end(), bracket.end()
+    raise ValueError("not a valid JSON text")
 
 
 def element_spans(text: bytes, array: Span) -> list[Span]:

@@ -3,8 +3,8 @@ How long does an upstream ask to be left alone? Every form in which it says so.
 
 Pure: imports the HTTP room's type of fields. In order: ``retry-after-ms``; ``retry-after`` in seconds or as a date
 (RFC 9110 10.2.3), which is read against the answer's own ``date``, so that clocks that disagree do no harm;
-``x-ratelimit-reset-requests`` and ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure; the words
-of the error's message as the last resort.
+``x-ratelimit-reset-requests`` and ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure, of the
+limit that is used up; the words of the error's message as the last resort.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ __all__ = ["retry_after_seconds"]
 
 _UNITS_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}", re.ASCII)
+_NOTHING = re.compile(r"-[0-9.]{1,20}|0{1,20}(?:\.0{0,9})?", re.ASCII)
 _PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,9})?)(ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(r"(?:[0-9]{1,12}(?:\.[0-9]{0,9})?(?:ms|s|m|h|d)){1,5}", re.ASCII)
 _RESETS = ((b"requests", b"x-ratelimit-reset-requests"), (b"tokens", b"x-ratelimit-reset-tokens"))
@@ -73,18 +74,25 @@ def _until(then: str, now: str) -> float | None:
 
 
 def _reset(values: dict[bytes, str]) -> float | None:
-    """:return: until the limit that is used up is full again; where none says that it is, the nearest."""
-    waits: list[float] = []
+    """
+    :return: until the limits that are used up are full again; where nothing says what remains, the nearest. None where
+        something remains of each: then it is another limit that throttles (calls a second, the model's load), and
+        when these are full again says nothing of it.
+    """
     used_up: list[float] = []
+    untold: list[float] = []
     for what, name in _RESETS:
         wait = _duration(values.get(name, ""))
-        if wait is not None:
-            waits.append(wait)
-            if values.get(b"x-ratelimit-remaining-" + what) == "0":
-                used_up.append(wait)
+        if wait is None:
+            continue
+        remains = values.get(b"x-ratelimit-remaining-" + what, "")
+        if _NOTHING.fullmatch(remains):
+            used_up.append(wait)
+        elif _NUMBER.fullmatch(remains) is None:
+            untold.append(wait)
     if used_up:
         return max(used_up)
-    return min(waits) if waits else None
+    return min(untold, default=None)
 
 
 def _duration(text: str) -> float | None:

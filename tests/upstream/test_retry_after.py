@@ -53,10 +53,19 @@ NOW = (b"date", b"Wed, 21 Oct 2026 07:27:30 GMT")
         ([(REQUESTS, b"10")], 10.0),
         ([(REQUESTS, b"1792567650")], None),
         ([(REQUESTS, b"soon")], None),
-        # The limit that is used up, the later of two; else the nearest.
+        # The limit that is used up, the later of two.
         ([(REQUESTS, b"1s"), (TOKENS, b"6m0s"), (LEFT_TOKENS, b"0")], 360.0),
         ([(REQUESTS, b"9s"), (TOKENS, b"6s"), (LEFT_TOKENS, b"0"), (LEFT_REQUESTS, b"0")], 9.0),
-        ([(REQUESTS, b"9s"), (TOKENS, b"6s"), (LEFT_TOKENS, b"4"), (LEFT_REQUESTS, b"5")], 6.0),
+        ([(REQUESTS, b"1s"), (LEFT_REQUESTS, b"9"), (TOKENS, b"6s"), (LEFT_TOKENS, b"0")], 6.0),
+        ([(REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"0.0")], 8.64),
+        ([(TOKENS, b"7"), (LEFT_TOKENS, b"-1")], 7.0),
+        # Something remains of each: it is another limit that throttles, and these say nothing of it.
+        ([(REQUESTS, b"9s"), (TOKENS, b"6s"), (LEFT_TOKENS, b"4"), (LEFT_REQUESTS, b"5")], None),
+        ([(REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"9999")], None),
+        # Nothing says what remains: the nearest of those that may be used up.
+        ([(REQUESTS, b"9s"), (TOKENS, b"6s")], 6.0),
+        ([(REQUESTS, b"9s"), (TOKENS, b"6s"), (LEFT_TOKENS, b"4")], 9.0),
+        ([(TOKENS, b"6s"), (LEFT_TOKENS, b"some")], 6.0),
         ([(b"retry-after", b"2"), (TOKENS, b"6m0s")], 2.0),
         ([(b"retry-after", b"soon"), (TOKENS, b"6s")], 6.0),
     ],
@@ -101,11 +110,19 @@ def test_words(message: str, seconds: float | None) -> None:
     assert retry_after_seconds(((b"retry-after", b"7"),), message) == 7.0
 
 
+def test_something_remains_but_the_words_say_when() -> None:
+    """What no header knows of, the message may."""
+    fields = ((REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"9999"))
+    assert retry_after_seconds(fields, "Please try again in 120ms.") == pytest.approx(0.12)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     fields=st.lists(
         st.tuples(
-            st.sampled_from([b"retry-after", b"retry-after-ms", b"date", REQUESTS, TOKENS]),
+            st.sampled_from(
+                [b"retry-after", b"retry-after-ms", b"date", REQUESTS, TOKENS, LEFT_TOKENS]
+            ),
             st.binary(max_size=40) | st.text("0123456789.msh GMT,:-+", max_size=30).map(str.encode),
         )
     ),
@@ -119,7 +136,7 @@ def test_any(fields: list[tuple[bytes, bytes]], message: str) -> None:
 
 def test_when_limits_are_full_again_says_nothing_of_other_trouble() -> None:
     """Every answer of OpenAI's has these headers, a 500 too; a Retry-After counts there as everywhere."""
-    fields = ((REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"9999"))
+    fields = ((REQUESTS, b"8.64s"), (LEFT_REQUESTS, b"0"))
     assert retry_after_seconds(fields) == 8.64
     assert retry_after_seconds(fields, throttled=False) is None
     assert retry_after_seconds((*fields, (b"retry-after", b"2")), throttled=False) == 2.0

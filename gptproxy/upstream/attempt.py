@@ -55,8 +55,10 @@ _NO_ANSWER = (
     TLSError,
 )
 
-# With these an upstream refuses before it works: nothing was made.
-_REFUSED_BEFORE_WORK = frozenset((400, 401, 403, 404, 429, 503))
+# What must not be done twice is sent again on these. 429 and 503: the upstream takes no work now. The key refused, the
+# resource blocked, the deployment gone: turned away at the door, and never the caller's fault. Of the 400s only the
+# filter's goes on, and an interception is exempt by its meaning; of the 404s only DeploymentNotFound goes on.
+_REFUSED_BEFORE_WORK = frozenset((401, 403, 404, 429, 503))
 
 _FINAL_WORD = ((b"x-should-retry", b"false"),)
 
@@ -206,7 +208,7 @@ def _held(call: Call, target: Target, held: Intercepted | BrokenOff) -> Failed:
     if isinstance(held, Intercepted):
         judgement = Judgement(Meaning.FILTERED, "intercepts the answer by its content filter")
         return _failed(call, target, judgement, held.answer)
-    meaning = Meaning.AGAIN if held.retryable else Meaning.ELSEWHERE
+    meaning = Meaning.BROKEN if held.retryable else Meaning.ELSEWHERE
     judgement = Judgement(meaning, f"broke its answer off: {held.reason}")
     return Failed(
         target,

@@ -7,7 +7,7 @@ bound on what may come of it, and behind the budget nothing is started. The rule
 1. An answer is the answer. What must not be done twice is not, unless the upstream surely did nothing.
 2. The same upstream again: once at once for a connection's fault, after a wait for trouble that may pass.
 3. The next upstream, in order.
-4. When all were asked: the one of those that throttle that lets calls in first, if that is within the budget.
+4. When all were asked: of those that throttle or broke off the one that may be asked first, within the budget.
 5. The caller gets the first interception, or else what the last upstream that was asked has said.
 """
 
@@ -24,7 +24,7 @@ from gptproxy.upstream.judgement import Meaning
 __all__ = ["Action", "AnswerWith", "Outcome", "Plan", "SendTo", "WaitThenSendTo", "next_action"]
 
 _NOT_ASKED = (Meaning.SHUT, Meaning.DOWN)
-_WAITS = (Meaning.SHUT, Meaning.THROTTLED)
+_WAITS = (Meaning.SHUT, Meaning.THROTTLED, Meaning.BROKEN)
 
 
 @frozen
@@ -183,7 +183,7 @@ def _first_to_let_in(
     *,
     may_retry: bool,
 ) -> WaitThenSendTo | None:
-    """:return: back to the throttled upstream that is to be asked the soonest; None where there is none."""
+    """:return: back to the upstream that is to be asked the soonest; None where there is none to go back to."""
     found: WaitThenSendTo | None = None
     for target in range(plan.targets):
         of_it = [outcome for outcome in outcomes if outcome.target == target]

@@ -29,6 +29,8 @@ class Meaning(Enum):
     """the connection's fault: the same upstream once more without a wait, then the next"""
     ONCE = auto()
     """a conflict: the same upstream once more, no other"""
+    BROKEN = auto()
+    """it began, and failed before any content: the next upstream at once; the same only when all were asked"""
     THROTTLED = auto()
     """too many calls: the next upstream at once; the same only when all were asked, after the wait it asks for"""
     ELSEWHERE = auto()

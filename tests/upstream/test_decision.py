@@ -21,6 +21,7 @@ from gptproxy.upstream.judgement import Meaning
 
 FINAL, AGAIN, AT_ONCE, ONCE = Meaning.FINAL, Meaning.AGAIN, Meaning.AT_ONCE, Meaning.ONCE
 THROTTLED, ELSEWHERE, FILTERED = Meaning.THROTTLED, Meaning.ELSEWHERE, Meaning.FILTERED
+BROKEN = Meaning.BROKEN
 SHUT, DOWN = Meaning.SHUT, Meaning.DOWN
 
 RETRY = RetrySettings(attempts=3, backoff_seconds=0.5, backoff_max_seconds=8.0, budget_seconds=60.0)
@@ -68,6 +69,10 @@ def at(target: int, meaning: Meaning, retry_after: float | None = None, **more: 
         ([at(0, THROTTLED, 60.0)], WaitThenSendTo(60.0, 0), SendTo(1)),
         ([at(0, THROTTLED, 60.1)], AnswerWith(0), SendTo(1)),
         ([THROTTLED, THROTTLED, THROTTLED], AnswerWith(2), SendTo(1)),
+        # an in-band error, or the end, before any content: the next without sleep; alone, the backoff
+        ([BROKEN], WaitThenSendTo(0.5, 0), SendTo(1)),
+        ([BROKEN, BROKEN], WaitThenSendTo(1.0, 0), SendTo(1)),
+        ([BROKEN, BROKEN, BROKEN], AnswerWith(2), SendTo(1)),
         # quota, key refused, deployment gone, content filter: the next
         ([ELSEWHERE], AnswerWith(0), SendTo(1)),
         ([FILTERED], AnswerWith(0), SendTo(1)),
@@ -99,6 +104,8 @@ def test_the_table(outcomes: list[Meaning | Outcome], alone: Action, with_anothe
         # When all were asked: the throttled one that lets calls in first.
         ([at(0, THROTTLED), at(1, THROTTLED)], WaitThenSendTo(0.5, 0)),
         ([at(0, THROTTLED, 22.0), at(1, THROTTLED, 7.0)], WaitThenSendTo(7.0, 1)),
+        ([at(0, BROKEN), at(1, BROKEN)], WaitThenSendTo(0.5, 0)),
+        ([at(0, BROKEN), at(1, ELSEWHERE)], WaitThenSendTo(0.5, 0)),
         ([at(0, THROTTLED, 5.0), at(1, ELSEWHERE)], WaitThenSendTo(5.0, 0)),
         ([at(0, THROTTLED, 61.0), at(1, ELSEWHERE)], AnswerWith(1)),
         ([at(0, THROTTLED, 5.0), at(1, DOWN, 9.0)], WaitThenSendTo(5.0, 0)),

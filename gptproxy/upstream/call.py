@@ -109,10 +109,10 @@ class UpstreamAnswer:
 
 class NoUpstreamAnswer(Refusal):
     """
-    No upstream gave an answer that the caller may see.
+    No upstream gave an answer that the caller may see. Who was asked is told all the same.
 
     :param refusal: what the caller is told instead.
-    :param upstream: the name of the one that was asked last.
+    :param upstream: the name of the one that was asked last; ``-``: nobody was.
     :param attempts: calls made in all, to whichever upstream.
     """
 
@@ -123,7 +123,11 @@ class NoUpstreamAnswer(Refusal):
             error_type=refusal.error_type,
             code=refusal.code,
             param=refusal.param,
-            headers=refusal.headers,
+            headers=(
+                *refusal.headers,
+                (b"x-gptproxy-upstream", upstream.encode()),
+                (b"x-gptproxy-attempts", b"%d" % attempts),
+            ),
             cause=refusal.cause,
         )
         self.upstream = upstream

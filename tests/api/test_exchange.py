@@ -388,7 +388,7 @@ class WordingTests(LoggedTestCase):
         self.assertEqual(got.headers[b"content-length"], b"7")
 
     def test_a_refusal_behind_attempts(self) -> None:
-        """The access line tells who was asked last, and how many attempts there were."""
+        """The access line and the caller are told who was asked last, and how many attempts there were."""
 
         async def refuse(exchange: Exchange) -> None:
             raise NoUpstreamAnswer(Refusal(502, "Nobody answers.", code="c"), "secondary", 4)
@@ -397,7 +397,8 @@ class WordingTests(LoggedTestCase):
         visitor.ask("GET", "/")
         got = visitor.answer()
         self.assertEqual((got.status, error_of(got)["code"]), (502, "c"))
-        self.assertNotIn(b"x-gptproxy-upstream", got.headers)
+        self.assertEqual(got.headers[b"x-gptproxy-upstream"], b"secondary")
+        self.assertEqual(got.headers[b"x-gptproxy-attempts"], b"4")
         line = self.access_line()
         self.assertEqual(
             (line["status"], line["upstream"], line["attempts"]), (502, "secondary", 4)

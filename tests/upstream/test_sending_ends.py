@@ -66,7 +66,7 @@ class SenderEndsTests(SenderCase):
             sending = self.send(refused, refused)
             refusal = self.refused(sending)
             self.assertEqual((refusal.status, refusal.code), (502, "upstream_credentials_refused"))
-            self.assertEqual(len(refusal.headers), 1)
+            self.assertEqual(len(refusal.headers), 3)
             self.assertFalse(leaks(KEY, refusal, refusal.body(), refusal.headers, refusal.cause))
         errors = self.said(LogLevel.error)
         self.assertEqual(len(errors), 6)

@@ -10,10 +10,14 @@ from __future__ import annotations
 from gptproxy.config.addresses import Address, guarded_address, web_address
 from gptproxy.config.checks import file_path, flag, free_text, matching
 from gptproxy.config.fields import Key, Place, Refused, Section, Table
-from gptproxy.config.secrets import LONGEST_KEY, secret
+from gptproxy.config.secrets import LONGEST_KEY, checked_secret, secret
 from gptproxy.config.upstream_settings import EntraSettings
 
 __all__ = ["ENTRA"]
+
+# What App Service, Functions and Container Apps set for an app that has an identity. Service Fabric sets the third as
+# well and has a form of its own; Azure Arc has no header.
+_ENDPOINT, _HEADER, _FABRIC = "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"
 
 _WAYS = ("client_secret", "token_file", "managed")
 
@@ -48,7 +52,30 @@ def _make(values: dict[str, object], place: Place) -> EntraSettings:
     texts = {
         name: str(value) if isinstance(value, Address) else value for name, value in values.items()
     }
+    if values.get("managed") and "managed_identity_url" not in values:
+        texts |= _of_the_app(place)
     return EntraSettings(**texts)  # type: ignore[arg-type]  # checked one by one
+
+
+def _of_the_app(place: Place) -> dict[str, object]:
+    """
+    :return: where an app's own tokens come from, as its environment says ("How to use managed identities for App
+        Service and Azure Functions", REST endpoint reference); empty where it says nothing: a virtual machine's.
+    """
+    endpoint, header = place.environ.get(_ENDPOINT), place.environ.get(_HEADER)
+    if not endpoint or not header or place.environ.get(_FABRIC):
+        return {}
+    try:
+        return {
+            "managed_identity_url": str(web_address(endpoint, place)),
+            "identity_header": checked_secret(
+                header, LONGEST_KEY, subject=f"the environment variable {_HEADER}"
+            ),
+        }
+    except Refused as refused:
+        told = str(refused)
+        place.at("managed").note(told if _HEADER in told else f"{_ENDPOINT} {told}")
+        return {}
 
 
 ENTRA = Section(

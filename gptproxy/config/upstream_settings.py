@@ -43,6 +43,8 @@ class EntraSettings:
     :param scope: what the token is for.
     :param authority: base address of the token server, without a trailing slash.
     :param managed_identity_url: where a managed identity's tokens are asked for.
+    :param identity_header: what proves to App Service that the process is the app's own, of its environment; None:
+        ``managed_identity_url`` is a virtual machine's metadata service. No key of the file's.
     """
 
     tenant: str | None = None
@@ -53,6 +55,7 @@ class EntraSettings:
     scope: str = "https://cognitiveservices.azure.com/.default"
     authority: str = "https://login.microsoftonline.com"
     managed_identity_url: str = "http://169.254.169.254/metadata/identity/oauth2/token"
+    identity_header: Secret | None = None
 
 
 @frozen

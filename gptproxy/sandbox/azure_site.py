@@ -27,6 +27,7 @@ from gptproxy.sandbox.azure import (
 )
 from gptproxy.sandbox.chunks import completion_chunks, framed
 from gptproxy.sandbox.completions import Answer, completion_body
+from gptproxy.sandbox.entra import entra_answer, is_token
 from gptproxy.sandbox.faults import Fault
 from gptproxy.sandbox.messages import (
     Call,
@@ -169,8 +170,9 @@ def _deployment(name: object, operation: str) -> Model:
 
 def _check_caller(call: Call) -> None:
     # Below /openai/v1 the key may come as a bearer too; elsewhere a bearer is an Entra token.
-    bearer = call.bearer() if call.segments[:2] == ("openai", "v1") else None
-    if KEYS[call.role] not in (call.header("api-key"), bearer):
+    bearer = call.bearer()
+    key = bearer if call.segments[:2] == ("openai", "v1") else None
+    if KEYS[call.role] not in (call.header("api-key"), key) and not is_token(bearer):
         raise _Failure(401, UNAUTHORIZED)
     custom = [name for name, _ in call.headers if name not in _ORDINARY_HEADERS]
     if len(custom) > _CUSTOM_HEADERS:
@@ -252,6 +254,9 @@ def azure_answer(call: Call, fault: Fault | None = None) -> Reply | EventReply:
     :param fault: one that changes the answer; others are for others to play.
     :return: what the resource would answer, errors included.
     """
+    granted = entra_answer(call)
+    if granted is not None:
+        return granted
     try:
         return _routed(call, fault)
     except Refusal as refusal:

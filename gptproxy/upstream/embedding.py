@@ -13,7 +13,7 @@ import orjson
 from twisted.logger import Logger
 
 from gptproxy.config import UpstreamSettings
-from gptproxy.http import NoAnswer, OwnCalls
+from gptproxy.http import NoAnswer, OwnAnswer, OwnCalls
 from gptproxy.upstream.addressing import credential_field, endpoint_url
 from gptproxy.upstream.call import Target
 from gptproxy.upstream.entra import EntraTokens, NoToken
@@ -88,6 +88,22 @@ class Embedder:
         if self._dimensions is not None:
             asked["dimensions"] = self._dimensions
         body = orjson.dumps(asked)
+        answer, token = await self._answer_of(target, body)
+        if (
+            answer.status == 401
+            and upstream.entra is not None
+            and self._tokens is not None
+            and self._tokens.refused(upstream.name, token)
+        ):
+            # It was withdrawn, or the role was given after it: as for a caller's call, another is fetched.
+            answer, _ = await self._answer_of(target, body)
+        if answer.status >= 300:
+            raise NoEmbeddings(f"upstream {upstream.name}: status {answer.status}")
+        return answer.body
+
+    async def _answer_of(self, target: Target, body: bytes) -> tuple[OwnAnswer, bytes]:
+        """:return: what the upstream answered, and the token that was sent; empty where it takes a key."""
+        upstream, token = target.upstream, b""
         headers = {"content-type": "application/json"} | {
             name.decode(): value.decode() for name, value in credential_field(upstream)
         }
@@ -112,6 +128,4 @@ class Embedder:
             )
         except NoAnswer as no_answer:
             raise NoEmbeddings(f"upstream {upstream.name}: {no_answer.cause}") from no_answer
-        if answer.status >= 300:
-            raise NoEmbeddings(f"upstream {upstream.name}: status {answer.status}")
-        return answer.body
+        return answer, token

@@ -3,12 +3,14 @@ Tokens of Microsoft Entra ID, for Azure upstreams that take no key.
 
 May import the HTTP and config rooms and Twisted. One fetch at a time for each upstream, ahead of the token's end, so
 that no caller waits for one but the first. Sources: "OAuth 2.0 client credentials flow" and "Workload identity
-federation" of the Microsoft identity platform; "Azure Instance Metadata Service", managed identities.
+federation" of the Microsoft identity platform; "Azure Instance Metadata Service", managed identities; "How to use
+managed identities for App Service and Azure Functions", REST endpoint reference.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -47,6 +49,7 @@ ASSERTION_LIMIT_BYTES = 16_384
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _CODE = re.compile(r"[a-z_]{1,64}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,16384}", re.ASCII)
 _FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 
@@ -84,14 +87,20 @@ class EntraTokens:
     :param calls: asks the token servers.
     :param clock: for the tokens' ends.
     :param read: gives a workload identity's assertion; reads the file in a thread.
+    :param since_1970: the time of day in seconds: App Service says when a token ends, not how long it lasts.
     """
 
     _log = Logger()
 
     def __init__(
-        self, calls: OwnCalls, clock: IReactorTime, read: Callable[[Path], Deferred[bytes]]
+        self,
+        calls: OwnCalls,
+        clock: IReactorTime,
+        read: Callable[[Path], Deferred[bytes]],
+        since_1970: Callable[[], float] = time.time,
     ) -> None:
         self._calls = calls
+        self._since_1970 = since_1970
         self._clock = clock
         self._read = read
         self._flights: SingleFlight[str, bytes] = SingleFlight()
@@ -184,13 +193,19 @@ class EntraTokens:
         )
 
     async def _managed(self, entra: EntraSettings) -> OwnAnswer:
-        query = {"api-version": "2018-02-01", "resource": entra.scope.removesuffix("/.default")}
+        """The machine's own service is asked, or App Service's: they differ in the version and in who may ask."""
+        app = entra.identity_header
+        query = {
+            "api-version": "2018-02-01" if app is None else "2019-08-01",
+            "resource": entra.scope.removesuffix("/.default"),
+        }
         if entra.client_id is not None:
             query["client_id"] = entra.client_id
+        shown = {"metadata": "true"} if app is None else {"x-identity-header": app.reveal()}
         return await self._calls.ask(
             "GET",
             f"{entra.managed_identity_url}?{urlencode(query)}",
-            {"metadata": "true", "accept": "application/json"},
+            {**shown, "accept": "application/json"},
             limit_bytes=ANSWER_LIMIT_BYTES,
             total_seconds=TOTAL_SECONDS,
         )
@@ -203,11 +218,17 @@ class EntraTokens:
             content = None
         members = content if isinstance(content, dict) else {}
         value = members.get("access_token")
-        # Managed identities write it as text.
-        lasts = str(members.get("expires_in", ""))
         if answer.status == 200 and isinstance(value, str) and _TOKEN.fullmatch(value):
-            seconds = int(lasts) if lasts.isascii() and lasts.isdigit() and len(lasts) < 9 else 0
-            return _Token(value.encode("ascii"), self._clock.seconds() + seconds)
+            return _Token(value.encode("ascii"), self._clock.seconds() + self._lasts(members))
         code = members.get("error")
         named = f", {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""
         raise NoToken(f"the token server answered {answer.status}{named}")
+
+    def _lasts(self, members: dict[str, object]) -> float:
+        """:return: how many seconds a token is good for; 0 where that is not said, so that it serves one call."""
+        # Managed identities write their numbers as text.
+        lasts = str(members.get("expires_in", ""))
+        if _SECONDS.fullmatch(lasts):
+            return float(lasts)
+        ends = str(members.get("expires_on", ""))
+        return max(0.0, float(ends) - self._since_1970()) if _SECONDS.fullmatch(ends) else 0.0

@@ -73,6 +73,54 @@ def test_entra() -> None:
     assert "Zk3vT9wq1LmXo27R" not in repr(found)
 
 
+APP = {"IDENTITY_ENDPOINT": "http://127.0.0.1:41741/msi/token/", "IDENTITY_HEADER": "853b9a84-5bfa"}
+
+
+def test_an_app_s_identity() -> None:
+    """App Service says in the environment where its tokens are; what the file says goes before."""
+    found = settings(guarded(entra(managed=True)), environ=APP).upstreams[0].entra
+    assert found == EntraSettings(
+        managed=True,
+        managed_identity_url="http://127.0.0.1:41741/msi/token",
+        identity_header=Secret("853b9a84-5bfa"),
+    )
+    assert "853b9a84" not in repr(found)
+    written = entra(managed=True, managed_identity_url="http://169.254.169.254/t")
+    secret = entra(**CLIENT, client_secret="Zk3vT9wq1LmXo27R")
+    for upstream in (written, secret):
+        told = settings(guarded(upstream), environ=APP).upstreams[0].entra
+        assert told is not None
+        assert told.identity_header is None
+        assert "41741" not in told.managed_identity_url
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"IDENTITY_ENDPOINT": APP["IDENTITY_ENDPOINT"]},
+        {"IDENTITY_HEADER": APP["IDENTITY_HEADER"]},
+        {**APP, "IDENTITY_SERVER_THUMBPRINT": "ab12"},
+    ],
+)
+def test_no_app_s_identity(environ: dict[str, str]) -> None:
+    """Half of it is Azure Arc's, with a thumbprint it is Service Fabric's: other forms."""
+    found = settings(guarded(entra(managed=True)), environ=environ).upstreams[0].entra
+    assert found == EntraSettings(managed=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("IDENTITY_ENDPOINT", "127.0.0.1:41741", "IDENTITY_ENDPOINT must be http:// or https://"),
+        ("IDENTITY_HEADER", "a b", "the environment variable IDENTITY_HEADER must be visible"),
+    ],
+)
+def test_a_broken_app_s_identity(name: str, value: str, told: str) -> None:
+    """It is told which variable is at fault, and not what stands in it."""
+    (line,) = problems(guarded(entra(managed=True)), environ={**APP, name: value})
+    assert line.startswith(f"gptproxy.toml: upstream[1].entra.managed: {told}")
+
+
 def test_entra_must_be_guarded() -> None:
     """What opens the organisation's account is for nobody whom the gateway does not know."""
     (line,) = problems({"upstream": [entra(managed=True)]})

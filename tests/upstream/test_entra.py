@@ -2,85 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
 
-from gptproxy.config import EntraSettings, RetrySettings, Secret, StreamSettings, UpstreamSettings
-from gptproxy.http import OwnCalls
-from gptproxy.upstream import (
-    Embedder,
-    EntraTokens,
-    NoEmbeddings,
-    NoUpstreamAnswer,
-    Sender,
-    Target,
-    UpstreamAnswer,
-    read_assertion,
-)
+from gptproxy.config import EntraSettings, Secret
+from gptproxy.upstream import read_assertion
 from gptproxy.upstream.entra import NoToken
-from tests.upstream.examples import PRIMARY, a_call
+from tests.upstream.entra_case import ASSERTION, CLIENT, MIDNIGHT, SECRET, TOKEN, EntraCase, granted
 from tests.upstream.sender_case import error
-from tests.upstream.standins import Answer, Asked, ScriptedAgent, Step, leaks
-
-SECRET = "SECRETCANARY-3c4d5e6f7a8b"
-TOKEN = "TOKENCANARY-eyJ0eXAiOiJKV1Qi"
-ASSERTION = "ASSERTIONCANARY-eyJhbGciOi"
-CLIENT = EntraSettings(tenant="contoso.com", client_id="app-1", client_secret=Secret(SECRET))
-OK = Answer(200, b'{"id":"c1"}')
-
-
-def granted(number: int = 1, lasts: object = 3600) -> Answer:
-    """:return: the token server's answer."""
-    return Answer(
-        200,
-        orjson.dumps(
-            {"token_type": "Bearer", "expires_in": lasts, "access_token": f"{TOKEN}-{number}"}
-        ),
-    )
-
-
-def bearer(number: int = 1) -> list[bytes]:
-    return [f"Bearer {TOKEN}-{number}".encode()]
-
-
-class EntraCase(SynchronousTestCase):
-    """A clock, a token server that follows a script, and everything that is logged."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.events: list[dict[str, Any]] = []
-        observer: Callable[[Any], None] = self.events.append
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-
-    def tokens(
-        self, *script: Step, read: Callable[[Path], Deferred[bytes]] | None = None
-    ) -> EntraTokens:
-        self.server = ScriptedAgent(script)
-        calls = OwnCalls(self.server, self.clock, lambda: 1.0)
-        return EntraTokens(calls, self.clock, read or (lambda _: succeed(ASSERTION.encode())))
-
-    def ask(self, tokens: EntraTokens, entra: EntraSettings = CLIENT) -> Deferred[bytes]:
-        return Deferred.fromCoroutine(tokens.token("primary", entra))
-
-    def no_token(self, *script: Step, entra: EntraSettings = CLIENT) -> str:
-        """:return: why there is none."""
-        asking = self.ask(self.tokens(*script), entra)
-        self.clock.pump([1.0] * 3)
-        reason = str(self.failureResultOf(asking, NoToken).value)
-        self.assertFalse(leaks(SECRET, reason, *self.events))
-        return reason
+from tests.upstream.standins import Answer, leaks
 
 
 class EntraTokensTests(EntraCase):
@@ -139,6 +75,42 @@ class EntraTokensTests(EntraCase):
         other = Deferred.fromCoroutine(tokens.token("other", evolve(entra, client_id="c-7")))
         self.successResultOf(other)
         self.assertIn(b"&client_id=c-7", self.server.asked[1].target)
+
+    def test_an_app_s_identity(self) -> None:
+        """App Service is shown its own header; it says when the token ends, not how long it lasts."""
+        entra = EntraSettings(
+            managed=True,
+            managed_identity_url="http://127.0.0.1:2/msi/token",
+            identity_header=Secret(SECRET),
+        )
+        first, second = (
+            Answer(200, orjson.dumps({"access_token": f"{TOKEN}-{number}", "expires_on": ends}))
+            for number, ends in ((1, str(MIDNIGHT + 3600)), (2, MIDNIGHT + 90_000))
+        )
+        tokens = self.tokens(first, second)
+        self.assertTrue(self.successResultOf(self.ask(tokens, entra)).endswith(b"-1"))
+        (asked,) = self.server.asked
+        self.assertEqual((asked.method, asked.origin.port), (b"GET", 2))
+        self.assertEqual(
+            asked.target,
+            b"/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fcognitiveservices.azure.com",
+        )
+        self.assertEqual(asked.values(b"x-identity-header"), [SECRET.encode()])
+        self.assertEqual(asked.values(b"metadata"), [])
+        self.clock.advance(3299)
+        self.assertTrue(self.successResultOf(self.ask(tokens, entra)).endswith(b"-1"))
+        self.assertEqual(len(self.server.asked), 1)
+        self.clock.advance(302)
+        self.assertTrue(self.successResultOf(self.ask(tokens, entra)).endswith(b"-2"))
+        self.assertFalse(leaks(SECRET, entra, tokens, *self.events))
+
+    def test_how_long_it_lasts_is_not_said(self) -> None:
+        """Nor is it guessed: the token serves those who waited for it, and the next is fetched."""
+        for lasts in ({}, {"expires_on": "12/31/2026 11:59:59 PM +00:00"}, {"expires_on": "1"}):
+            answer = Answer(200, orjson.dumps({"access_token": f"{TOKEN}-1", **lasts}))
+            tokens = self.tokens(answer, granted(2))
+            self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-1"))
+            self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-2"))
 
     def test_kept(self) -> None:
         """Until five minutes before its end it is just used; then the next is fetched while it is."""
@@ -243,80 +215,3 @@ class EntraTokensTests(EntraCase):
         self.successResultOf(self.ask(tokens))
         self.assertFalse(leaks(TOKEN, tokens, vars(tokens), *self.events))
         self.assertFalse(leaks(SECRET, tokens, vars(tokens), CLIENT, *self.events))
-
-
-def with_entra() -> UpstreamSettings:
-    return evolve(PRIMARY, api_key=None, entra=CLIENT)
-
-
-class SenderTests(EntraCase):
-    """Calls to an upstream that takes tokens."""
-
-    def send(self, tokens: EntraTokens | None, *script: Step) -> Deferred[UpstreamAnswer]:
-        self.agent = ScriptedAgent(script)
-        sender = Sender(
-            self.agent,  # type: ignore[arg-type]  # its stand-in
-            self.clock,
-            lambda: 1.0,
-            RetrySettings(),
-            StreamSettings(),
-            tokens,
-        )
-        targets = (Target(with_entra(), "gpt-4-east"),)
-        return Deferred.fromCoroutine(sender.send(a_call(), targets, own_key=False, request_id="r"))
-
-    def sent(self) -> list[list[bytes]]:
-        return [asked.values(b"authorization") for asked in self.agent.asked]
-
-    def test_a_token_in_the_place_of_the_key(self) -> None:
-        """As Bearer; the caller's own never goes up."""
-        self.successResultOf(self.send(self.tokens(granted()), OK))
-        self.assertEqual(self.sent(), [bearer()])
-        self.assertEqual(self.agent.asked[0].values(b"api-key"), [])
-
-    def test_a_token_that_is_refused(self) -> None:
-        """Another is fetched, and the call is sent again at once."""
-        answer = self.successResultOf(
-            self.send(self.tokens(granted(1), granted(2)), error(401), OK)
-        )
-        self.assertEqual((answer.attempts, self.sent()), (2, [bearer(1), bearer(2)]))
-
-    def test_every_token_is_refused(self) -> None:
-        """Twice is enough: the role is missing, says the 502."""
-        sending = self.send(self.tokens(granted(1), granted(2)), error(401), error(401))
-        refusal = self.failureResultOf(sending, NoUpstreamAnswer).value
-        self.assertEqual(refusal.status, 502)
-
-    def test_no_token(self) -> None:
-        """Nothing is sent."""
-        sending = self.send(self.tokens(error(401)))
-        refusal = self.failureResultOf(sending, NoUpstreamAnswer).value
-        self.assertEqual((refusal.status, refusal.code), (502, "upstream_credentials_refused"))
-        self.assertEqual(self.agent.asked, [])
-
-    def test_nobody_fetches(self) -> None:
-        """A fault of ours, not a call without credentials."""
-        self.failureResultOf(self.send(None, OK), RuntimeError)
-
-    def test_embeddings(self) -> None:
-        """The same for gptproxy's own calls."""
-
-        def step(asked: Asked) -> Step:
-            return OK
-
-        self.agent = ScriptedAgent(step)
-        calls = OwnCalls(self.agent, self.clock, lambda: 1.0)
-        tokens = self.tokens(granted(), error(401))
-        embedder = Embedder([with_entra()], "refuse", "ada", calls, tokens=tokens)
-        self.successResultOf(Deferred.fromCoroutine(embedder.answer(["a"])))
-        self.assertEqual(self.sent(), [bearer()])
-        self.clock.advance(3601)
-        self.failureResultOf(Deferred.fromCoroutine(embedder.answer(["a"])), NoEmbeddings)
-
-    def test_embeddings_without_tokens(self) -> None:
-        """Nobody fetches them: that is said, and nothing is sent without credentials."""
-        self.agent = ScriptedAgent([])
-        calls = OwnCalls(self.agent, self.clock, lambda: 1.0)
-        embedder = Embedder([with_entra()], "refuse", "ada", calls)
-        self.failureResultOf(Deferred.fromCoroutine(embedder.answer(["a"])), NoEmbeddings)
-        self.assertEqual(self.agent.asked, [])

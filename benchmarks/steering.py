@@ -43,8 +43,8 @@ api_key = "sk-sandbox-openai"
 
 
 @contextmanager
-def sandbox() -> Iterator[dict[str, str]]:
-    """The stand-ins; yields their addresses."""
+def sandbox_process() -> Iterator[tuple[dict[str, str], subprocess.Popen[str]]]:
+    """The stand-ins; yields their addresses and the process, which may be killed."""
     with subprocess.Popen(
         [sys.executable, "-m", "gptproxy.sandbox", "--until-stdin-closes"],
         stdin=subprocess.PIPE,
@@ -52,9 +52,16 @@ def sandbox() -> Iterator[dict[str, str]]:
         text=True,
     ) as process:
         try:
-            yield json.loads(process.stdout.readline())
+            yield json.loads(process.stdout.readline()), process
         finally:
             process.terminate()
+
+
+@contextmanager
+def sandbox() -> Iterator[dict[str, str]]:
+    """The stand-ins; yields their addresses."""
+    with sandbox_process() as (addresses, _):
+        yield addresses
 
 
 class Daemon:
@@ -96,6 +103,8 @@ def daemon(folder: Path, configuration: str) -> Iterator[Daemon]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.05)
+        if process.poll() is not None:
+            raise RuntimeError(f"the daemon did not start: {log.read_text()[-300:]}")
         yield running
     finally:
         process.kill()

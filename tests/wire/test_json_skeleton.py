@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,7 +52,7 @@ def test_both_ways_find_the_same(value: object, most_pieces: int) -> None:
         assert skeleton_of(text) == expected(text)
         if isinstance(value, dict):
             spans = member_spans(text)
-            assert {n: orjson.loads(text[start:end]) for n, (start, end) in spans.items()} == value
+            assert {n: json.loads(text[start:end]) for n, (start, end) in spans.items()} == value
 
 
 def test_a_text_made_of_quotes_is_read_in_the_other_way() -> None:

@@ -16,6 +16,7 @@ from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
 from gptproxy.api.objects import Objects
 from gptproxy.api.route_table import Operation, Route
+from gptproxy.api.spoken import has_sound
 from gptproxy.api.tool_models import check_tools
 from gptproxy.api.turns import Turns
 from gptproxy.api.upstream_route import UpstreamRoute, loggable, patience_of, refuse_compressed
@@ -100,8 +101,9 @@ class ModelCall(UpstreamRoute):
             check_tools(caller, call)
         objects = self.guarded(caller)
         keeper = sealed = None
+        sound = objects is not None and has_sound(call)
         if objects is not None:
-            named = await objects.named_in(call.body, few=self.table_route.deployment)
+            named = await objects.named_in(call.body, few=self.table_route.deployment, sound=sound)
             if named:
                 names |= self.private(named)
             sealed = await self.items(objects, caller, call, names)
@@ -133,6 +135,9 @@ class ModelCall(UpstreamRoute):
             targets,
             made=made,
         )
+        if objects is not None and sound and self.route == "/chat/completions":
+            # A later call may name what is spoken by its id, which must be this caller's.
+            answer = objects.hear_speech(caller, answer)
         if call.answered is not None:
             answer = call.answered(answer)
         await self.relay(exchange, answer)

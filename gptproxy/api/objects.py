@@ -6,7 +6,8 @@ May import the access, ownership, upstream, HTTP and wire rooms, this room, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
 
@@ -19,6 +20,7 @@ from gptproxy.api.creation import Found, claimed_in, first_event_of, head_of, ma
 from gptproxy.api.heard import heard
 from gptproxy.api.json_call import SLICE_BYTES, WHOLE_BYTES, JSONCall
 from gptproxy.api.route_table import ITEMS, Operation
+from gptproxy.api.spoken import spoken
 from gptproxy.api.turns import Turns
 from gptproxy.http import Response, is_event_stream
 from gptproxy.ownership import (
@@ -62,22 +64,32 @@ class Objects:
     """
     :param ownership: knows whose objects are. A caller with a key of their own is asked nothing about theirs.
     :param turns: in which large bodies are looked through.
+    :param prompts: patterns of saved prompts and workflows that are for all.
     """
 
     _log = Logger()
 
-    def __init__(self, ownership: Ownership, turns: Turns) -> None:
+    def __init__(self, ownership: Ownership, turns: Turns, prompts: Sequence[str] = ()) -> None:
         self.ownership = ownership
         self._turns = turns
+        self._prompts = tuple(prompts)
 
-    async def named_in(self, body: bytes, *, few: bool) -> set[str]:
+    def with_prompts(self, prompts: Sequence[str]) -> Objects:
+        """
+        :param prompts: patterns of saved prompts and workflows that are for all, as the configuration now says.
+        :return: the same objects, with these.
+        """
+        return Objects(self.ownership, self._turns, prompts)
+
+    async def named_in(self, body: bytes, *, few: bool, sound: bool | None = None) -> set[str]:
         """
         :param body: a JSON body that was read already.
-        :param few: the route is one of those that know files and voices only.
+        :param few: the route is one of those that know files, voices and spoken answers only.
+        :param sound: for those, whether there is anything about sound in it; None: it is not known.
         :return: the ids it names.
-        :raise Refusal: 400, where it cannot be told which.
+        :raise Refusal: 400, where it cannot be told which; 403, where one is of a saved prompt that is not for all.
         """
-        scan = ReferenceScan(body, FEW_NAMES if few else None)
+        scan = ReferenceScan(body, FEW_NAMES if few else None, sound=sound)
         if not scan.needed:
             return scan.ids
         try:
@@ -87,6 +99,9 @@ class Objects:
                 await self._turns.run(lambda: scan.step(SLICE_BYTES))
         except (BrokenJSON, TooManyReferences) as error:
             raise refused_reference(str(error)) from error
+        for each in scan.saved:
+            if not any(fnmatchcase(each, pattern) for pattern in self._prompts):
+                raise _not_for_all()
         return scan.ids
 
     async def items_in(self, call: JSONCall) -> Items:
@@ -187,11 +202,27 @@ class Objects:
             answer, answer=heard(response, lambda found: self._note(caller, upstream, found))
         )
 
+    def hear_speech(self, caller: Caller, answer: UpstreamAnswer) -> UpstreamAnswer:
+        """
+        Record the ids of what is spoken, as they pass: it becomes the caller's.
+
+        :param caller: who asked for it.
+        :param answer: to a chat that asks for sound; the caller has seen nothing of it yet.
+        :return: the answer, to be given to the caller.
+        """
+        response, upstream = answer.answer, answer.upstream
+        if not isinstance(response, Response):
+            return answer
+        return evolve(
+            answer, answer=spoken(response, lambda found: self._note(caller, upstream, found))
+        )
+
     def _note(self, caller: Caller, upstream: str, found: Found) -> None:
         noting = Deferred.fromCoroutine(self.ownership.record(caller.owner, upstream, found))
         noting.addErrback(
             lambda failure: self._log.warn(
-                "items of a stream are not recorded: {trouble}", trouble=failure.getErrorMessage()
+                "what an answer tells as it passes is not recorded: {trouble}",
+                trouble=failure.getErrorMessage(),
             )
         )
 
@@ -237,6 +268,17 @@ def kept_apart() -> Refusal:
         "The objects that this request names are kept by different servers: "
         "make them again, so that one server keeps all.",
         code="objects_apart",
+    )
+
+
+def _not_for_all() -> Refusal:
+    # The same for those that there are and those that there are not.
+    return Refusal(
+        403,
+        "Saved prompts and workflows are not the caller's own, and this one is not among those that the gateway's "
+        "operator allows: send the prompt's text, or ask for it to be put into [access] prompts.",
+        error_type="permission_error",
+        code="access_denied",
     )
 
 

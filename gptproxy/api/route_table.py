@@ -249,10 +249,12 @@ _OBJECT_ROUTES: Final = (
     ),
     _of_object("/containers/{container}/files/{_file}", _get(), Operation(b"DELETE")),
     _of_object("/containers/{container}/files/{_file}/content"),
-    _of_object("/skills", _get(lists="skill"), _post("skill", body=Body.UPLOAD)),
+    _of_object("/skills", _get(lists="skill"), _post("skill", body=Body.CHECKED_UPLOAD)),
     _of_object("/skills/{skill}", _get(), _post(), _delete()),
     _of_object("/skills/{skill}/content"),
-    _of_object("/skills/{skill}/versions", _get(), _post(body=Body.UPLOAD, repeatable=False)),
+    _of_object(
+        "/skills/{skill}/versions", _get(), _post(body=Body.CHECKED_UPLOAD, repeatable=False)
+    ),
     _of_object("/skills/{skill}/versions/{_version}", _get(), Operation(b"DELETE")),
     _of_object("/skills/{skill}/versions/{_version}/content"),
     _of_object("/evals", _get(lists="eval"), _post("eval", model=ModelRule.UNSEEN)),
@@ -284,7 +286,7 @@ _OBJECT_ROUTES: Final = (
     _of_object("/videos/{video}", _get(), _delete()),
     _of_object("/videos/{video}/content"),
     _of_object("/videos/{video}/remix", _post("video", body=Body.CHECKED_UPLOAD)),
-    _of_object("/content_provenance_checks", _post(body=Body.UPLOAD, repeatable=False)),
+    _of_object("/content_provenance_checks", _post(body=Body.CHECKED_UPLOAD, repeatable=False)),
     _of_object("/realtime", Operation(b"GET", refused=_NO_WEBSOCKET)),
     *(
         _of_object(f"/realtime/{act}", _post(model=ModelRule.UNSEEN, repeatable=False))

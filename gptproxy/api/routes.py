@@ -57,6 +57,8 @@ def api_tree(
     :param gate: where calls come in; None: all may.
     :return: the root of all routes.
     """
+    if objects is not None:
+        objects = objects.with_prompts(settings.access.prompts)
 
     def endpoint(route: Route, operation: Operation, *, in_deployment: bool) -> Endpoint:
         if operation.refused:

@@ -140,4 +140,7 @@ def _make_access(values: dict[str, object], place: Place) -> AccessSettings:
     return plain(AccessSettings)({"objects": access_beside(place).objects, **values}, place)
 
 
-ACCESS = Section(keys=(Key("pure_proxy", flag), Key("objects", file_path)), make=_make_access)
+ACCESS = Section(
+    keys=(Key("pure_proxy", flag), Key("objects", file_path), Key("prompts", words)),
+    make=_make_access,
+)

@@ -64,10 +64,13 @@ class AccessSettings:
     :param pure_proxy: callers may bring ``RESOURCE:MODEL|DEPLOYMENT,...:KEY[:VERSION]`` as their bearer and reach Azure
         with their own key.
     :param objects: SQLite file with who made which stored object; None: they are remembered while the process runs.
+    :param prompts: patterns (``fnmatch``) of the saved prompts and ChatKit workflows that everybody may name; nobody
+        makes them through gptproxy, so that they are no caller's own.
     """
 
     pure_proxy: bool = False
     objects: Path | None = None
+    prompts: tuple[str, ...] = ()
 
 
 @frozen

@@ -20,10 +20,15 @@ __all__ = ["LONGEST_ID", "ObjectTable", "StoredObject", "UnusableTable"]
 LONGEST_ID: Final = 256
 """In characters; OpenAI's longest have about 90, Azure's 200. What is longer is no id."""
 
-SHORT_LIVED: Final = ("chat_completion", "chatkit_session", "container", "item", "response", "run")
-"""The upstream itself forgets these: after 30 days at most, as its documentation has it."""
+_A_MONTH: Final = 31 * 86_400
 
-SHORT_LIVED_SECONDS: Final = 31 * 86_400
+LIFETIMES: Final = {
+    **dict.fromkeys(
+        ("chat_completion", "chatkit_session", "container", "item", "response", "run"), _A_MONTH
+    ),
+    "spoken": 2 * 3600,
+}
+"""In seconds. The upstream itself forgets these: after 30 days at most, a spoken answer after an hour."""
 
 _FORGOTTEN_AT_ONCE: Final = 10_000
 """Rows deleted in one go, so that no go holds the table for long."""
@@ -192,14 +197,13 @@ class ObjectTable:
         :param now: Unix time.
         :return: how many rows went, a bounded number.
         """
-        before = int(now) - SHORT_LIVED_SECONDS
         gone = 0
-        for kind in SHORT_LIVED:
+        for kind, lifetime in LIFETIMES.items():
             with self._lock:
                 cursor = self._connection.execute(
                     "DELETE FROM object WHERE id IN "
                     "(SELECT id FROM object WHERE kind = ? AND created < ? LIMIT ?)",
-                    (kind, before, _FORGOTTEN_AT_ONCE),
+                    (kind, int(now) - lifetime, _FORGOTTEN_AT_ONCE),
                 )
                 gone += cursor.rowcount
         return gone

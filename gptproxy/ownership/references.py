@@ -28,6 +28,7 @@ __all__ = [
 NAMES: Final = frozenset(
     (
         "assistant_id",
+        "audio",
         "batch_id",
         "characters",
         "consent",
@@ -43,6 +44,7 @@ NAMES: Final = frozenset(
         "model",
         "output_file_id",
         "previous_response_id",
+        "prompt",
         "response_id",
         "skill_id",
         "thread_id",
@@ -55,6 +57,7 @@ NAMES: Final = frozenset(
         "video_id",
         "voice",
         "voice_id",
+        "workflow",
     )
 )
 
@@ -62,6 +65,7 @@ _TYPES: Final = ("file_id", "item_reference")
 """Objects whose ``type`` is one of these name another by their ``id``."""
 
 _PREFIXES: Final = {
+    "audio": "audio",
     "characters": "char_",
     "model": "ft:",
     "video": "video_",
@@ -69,27 +73,31 @@ _PREFIXES: Final = {
 }
 """Names whose values are texts of other kinds as well, and what the ids among them begin with."""
 
+_SAVED: Final = {"prompt": "pmpt_", "workflow": "wf_"}
+"""Names of what is saved at the makers' own site, past the gateway, so that no caller has made it."""
+
 _FINDER: Final = NameFinder((*NAMES, "metadata"), _TYPES)
 
-FEW_NAMES: Final = NameFinder(("file_id", "file_ids", "metadata", "voice"))
+FEW_NAMES: Final = NameFinder(("audio", "file_id", "file_ids", "metadata", "voice"))
 """What the routes know that name no other object: chats and their like."""
 
-_ESCAPE: Final = b"\\u"
-_FEW_HINTS: Final = (b"file_id", b'"voice"', _ESCAPE)
+_SOUND: Final = (b'"audio"', b'"voice"')
 
-# Of a small body these few searches say that there is nothing to look for: most chats have none of them.
+# What stands between two quotation marks, where a name is that is looked for.
+_BETWEEN_QUOTES: Final = frozenset(name.encode() for name in (*NAMES - {"model"}, *_TYPES))
+_MOST_QUOTES: Final = 2048
+"""Up to so many a text is taken apart at them, at 0.05 us each. In what has more it is searched for what names have."""
+
 _HINTS: Final = (
     b"_id",
+    b'"id"',
     b"conversation",
     b"container",
     b"_file",
-    b"item_reference",
     b"consent",
-    _ESCAPE,
     b"video",
     b"voice",
     b"characters",
-    b'"ft:',
 )
 _SMALL: Final = 262_144
 
@@ -114,23 +122,30 @@ class ReferenceScan:
     """
     :param body: a valid JSON text.
     :param finder: what is looked for; None: everything.
+    :param sound: with :data:`FEW_NAMES`, whether there is anything about sound in the body where the routes have it;
+        None: it is not known.
 
     :ivar ids: what was found so far.
+    :ivar saved: the same of what no caller has made: prompts and workflows that were saved at the makers' own site.
     :ivar needed: a glance does not show that there is nothing to find: :meth:`step` is to be called.
     """
 
-    def __init__(self, body: bytes, finder: NameFinder | None = None) -> None:
+    def __init__(
+        self, body: bytes, finder: NameFinder | None = None, *, sound: bool | None = None
+    ) -> None:
         self._body = body
         self._scan: NameScan | None = None
         self._beyond = 0  # what stands before this offset is somebody's own text
         self.ids: set[str] = set()
-        small = len(body) <= _SMALL
-        for hint in _HINTS if finder is None else _FEW_HINTS:
+        self.saved: set[str] = set()
+        self.needed = (
+            len(body) > _SMALL
             # A search for one byte takes a tenth of one for two.
-            if not small or (hint in body if hint is not _ESCAPE or b"\\" in body else False):
-                self._scan = NameScan(body, finder or _FINDER)
-                break
-        self.needed = self._scan is not None
+            or (b"\\" in body and b"\\u" in body)
+            or (_may_name(body) if finder is None else _may_name_few(body, sound))
+        )
+        if self.needed:
+            self._scan = NameScan(body, finder or _FINDER)
 
     def step(self, max_bytes: int) -> bool:
         """
@@ -148,7 +163,7 @@ class ReferenceScan:
         for member in scan.found:
             if member.start >= self._beyond:
                 self._take(member)
-                if len(self.ids) > MOST_REFERENCES:
+                if len(self.ids) + len(self.saved) > MOST_REFERENCES:
                     raise TooManyReferences(member.name)
         scan.found.clear()
         return done
@@ -163,11 +178,22 @@ class ReferenceScan:
         elif member.name == "model" and self._body[member.value : member.value + 1] != b'"':
             # A schema's property, or nothing.
             return
+        elif member.name in _SAVED:
+            self._take_saved(member)
         else:
             prefix = _PREFIXES.get(member.name, "")
             self.ids.update(
                 text for text, plain in self._values(member) if not plain or text.startswith(prefix)
             )
+
+    def _take_saved(self, member: FoundMember) -> None:
+        if self._body[member.value : member.value + 1] == b"[":
+            # Prompts of completions: texts, and numbers of tokens.
+            return
+        prefix = _SAVED[member.name]
+        self.saved.update(
+            text for text, plain in self._values(member) if not plain or text.startswith(prefix)
+        )
 
     def _values(self, member: FoundMember) -> Iterator[tuple[str, bool]]:
         """:return: the texts that may be ids; whether each stands there by itself, not as an object's ``id``."""
@@ -206,6 +232,27 @@ class ReferenceScan:
         return value if isinstance(value, list) else []
 
 
+def _may_name(body: bytes) -> bool:
+    """:return: there may be a name in the body that is looked for. It has no escaped letters."""
+    if b'"ft:' in body:
+        return True
+    pieces = body.split(b'"', _MOST_QUOTES)
+    if len(pieces) <= _MOST_QUOTES:
+        # Quotation marks inside of texts only make more pieces.
+        return not _BETWEEN_QUOTES.isdisjoint(pieces)
+    return _has_any(body, _HINTS)
+
+
+def _may_name_few(body: bytes, sound: bool | None) -> bool:
+    if sound is None:
+        sound = _has_any(body, _SOUND)
+    return sound or b"file_id" in body
+
+
+def _has_any(body: bytes, hints: tuple[bytes, ...]) -> bool:
+    return any(hint in body for hint in hints)
+
+
 class _Pairs(list[tuple[str, object]]):
     """An object's members, each as often as it is written."""
 
@@ -226,7 +273,8 @@ def form_references(name: str, value: str, *, is_file: bool = False) -> list[str
     :return: the ids that it names.
     :raise TooManyReferences: it cannot be told which objects are meant.
     """
-    parts = [part for part in re.split(r"[\[\].]+", name) if part in NAMES]
+    # A form's prompt is a text: no route that takes forms takes saved ones.
+    parts = [part for part in re.split(r"[\[\].]+", name) if part in NAMES and part not in _SAVED]
     if is_file:
         if parts and parts[-1] not in _PREFIXES:
             # No route has such a file, and not every reader looks at its name.
@@ -242,7 +290,7 @@ def form_references(name: str, value: str, *, is_file: bool = False) -> list[str
             text = b'{"%b":%b}' % (parts[-1].encode(), text)
         scan = ReferenceScan(text)
         scan.step(len(text) + 1)
-        return list(scan.ids)
+        return [*scan.ids, *scan.saved]
     return [value] if parts and value.startswith(_PREFIXES.get(parts[-1], "")) else []
 
 

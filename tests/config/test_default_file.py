@@ -140,6 +140,7 @@ for example in (
     *(f"gitlab.{name}" for name in ("audience", "scopes", "service_token")),
     *(f"topic.{name}" for name in ("name", "words", "models", "prompt", "preamble")),
     *(f"knowledge.embedding_{name}" for name in ("dimensions", "key", "upstream", "url")),
+    "access.prompts",
     "knowledge.gitlab_token",
     "limits.memory_bytes",
     "admin.listen",

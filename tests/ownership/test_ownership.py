@@ -111,6 +111,13 @@ class OwnershipTests(SynchronousTestCase):
         self.assertEqual(self.table.forget_old(32 * DAY), 1)
         self.assertEqual([row.id for row in self.table.find(["f1", "r1"])], ["f1"])
 
+    def test_what_is_spoken(self) -> None:
+        """Goes after two hours: the makers keep it for one."""
+        self.done(self.ownership.record("alice", "up", [("f1", "file"), ("a1", "spoken")]))
+        self.assertEqual(self.table.forget_old(7200), 0)
+        self.assertEqual(self.table.forget_old(7201), 1)
+        self.assertEqual([row.id for row in self.table.find(["f1", "a1"])], ["f1"])
+
     def test_models(self) -> None:
         self.done(self.ownership.record("alice", "up", [("ft:a", "model"), ("f1", "file")]))
         models = self.done(self.ownership.models("alice"))

@@ -9,6 +9,7 @@ import pytest
 
 from gptproxy.ownership import (
     FEW_NAMES,
+    NAMES,
     ReferenceScan,
     TooManyReferences,
     form_references,
@@ -58,6 +59,11 @@ def ids(body: object, *, finder: object = None, step: int = 1 << 20) -> set[str]
         ({"file_ids": ["f1", 1, None, ["f2"], {"id": "f3"}]}, {"f1", "f3"}),
         ({"criteria": [{"model": "ft:a"}, {"model": "gpt-4o"}]}, {"ft:a"}),
         ({"x": ["ft:a"], "model": {"id": "x"}}, set()),
+        ({"messages": [{"role": "assistant", "audio": {"id": "a1"}}]}, {"a1"}),
+        ({"audio": {"voice": {"id": "voice_1"}, "format": "wav"}}, {"voice_1"}),
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, set()),
+        (b'{"messages":[{"audio":{"id":"theirs","i\\u0064":"mine"}}]}', {"theirs", "mine"}),
+        ({"content": [{"type": "input_audio", "input_audio": {"data": "UklG"}}]}, set()),
     ],
 )
 def test_bodies(body: object, expected: set[str]) -> None:
@@ -67,6 +73,31 @@ def test_bodies(body: object, expected: set[str]) -> None:
     large = b'{"pad":"' + b"x" * 262_144 + b'",' + text[1:]
     assert ids(large, step=65_536) == expected
     assert ids(b'{"voice":"",' + text[1:], step=3) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"prompt": {"id": "pmpt_1", "version": "2", "variables": {"a": "b"}}}, {"pmpt_1"}),
+        ({"prompt": "pmpt_1"}, {"pmpt_1"}),
+        ({"session": {"prompt": {"id": "p"}}}, {"p"}),
+        ({"workflow": {"id": "wf_1", "state_variables": {"id": "x"}}}, {"wf_1"}),
+        (b'{"prompt":{"id":"theirs","id":"mine"},"prompt":{"id":"x"}}', {"theirs", "mine", "x"}),
+        (b'{"pr\\u006fmpt":{"id":"p"}}', {"p"}),
+        ({"prompt": "A cat that reads"}, set()),
+        ({"prompt": ["pmpt_1", [1, 2]]}, set()),
+        ({"prompt": None, "workflow": 7}, set()),
+        ({"properties": {"prompt": {"type": "string"}}}, set()),
+    ],
+)
+def test_saved_elsewhere(body: object, expected: set[str]) -> None:
+    """Told apart from what callers make."""
+    text = body if isinstance(body, bytes) else orjson.dumps(body)
+    for each, step in ((text, 1 << 20), (b'{"pad":"' + b"x" * 262_144 + b'",' + text[1:], 65_536)):
+        scan = ReferenceScan(each)
+        while not scan.step(step):
+            pass
+        assert (scan.saved, scan.ids) == (expected, set())
 
 
 def test_an_id_longer_than_any() -> None:
@@ -94,6 +125,7 @@ def test_few_names() -> None:
     """Chats know files and voices only."""
     body = {"file_id": "f1", "previous_response_id": "r1", "metadata": {"file_id": "m"}}
     assert ids(body, finder=FEW_NAMES) == {"f1"}
+    assert ids({"audio": {"id": "a1"}, "voice": {"id": "v1"}}, finder=FEW_NAMES) == {"a1", "v1"}
     assert ids({"messages": []}, finder=FEW_NAMES) == set()
 
 
@@ -108,6 +140,9 @@ def test_few_names() -> None:
         ("video", '{"id": "v1"}', ["v1"]),
         ("tool", '{"file_id": "f1"}', ["f1"]),
         ("prompt", "{not json", []),
+        ("prompt", "A cat", []),
+        ("prompt", "pmpt_1", []),
+        ("session", '{"prompt": {"id": "pmpt_1"}}', ["pmpt_1"]),
         ("voice", "alloy", []),
         ('file_id[a"b]', '["f1"]', ["f1"]),
     ],
@@ -130,3 +165,36 @@ def test_a_file_in_a_references_place() -> None:
             form_references(name, "", is_file=True)
     for name in ("file", "video", "voice", "image[]"):
         assert form_references(name, "", is_file=True) == []
+
+
+def needed(body: object, **options: object) -> bool:
+    return ReferenceScan(orjson.dumps(body), **options).needed  # type: ignore[arg-type]  # by name
+
+
+def test_what_a_glance_shows() -> None:
+    """Most bodies need not be looked through: the names, and nothing but the names, say so."""
+    said = {"model": "gpt-4o", "input": 'A conversation_id, "video" and container', "call_id": "c"}
+    assert not needed(said)
+    many = {**said, "x": ["y"] * 2000}
+    assert needed({**many, "call_id": "c"}), "too many to be taken apart: by what names have"
+    plain = [{"role": "user", "content": "y"}] * 2000
+    assert not needed({"model": "gpt-4o", "input": plain})
+    assert needed({"model": "gpt-4o", "input": plain, "prompt": {"id": "x"}})
+    for name in NAMES - {"model"}:
+        for value in ("x", {"id": "x"}, ["x"]):
+            assert needed({"model": "gpt-4o", "a": [{name: value}]}), name
+    for given in ({"model": "ft:a"}, {"type": "item_reference"}, {"type": "file_id"}):
+        assert needed({"a": [given]})
+    assert needed(said | {"x": "\u0001"}), "a name may be written with escapes"
+
+
+@pytest.mark.parametrize(
+    ("body", "searched"),
+    [({"a": "x"}, False), ({"audio": {"id": "a"}}, True), ({"voice": "x"}, True)],
+)
+def test_sound_that_is_known(body: object, searched: bool) -> None:
+    """Is not searched for; what the caller says is enough."""
+    assert needed(body, finder=FEW_NAMES) == searched
+    assert not needed(body, finder=FEW_NAMES, sound=False)
+    assert needed(body, finder=FEW_NAMES, sound=True)
+    assert needed({"x": body, "file_id": "f"}, finder=FEW_NAMES, sound=False)

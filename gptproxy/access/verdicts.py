@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from hashlib import blake2b
+from hashlib import sha256
 from math import inf
 
 from attrs import frozen
@@ -21,6 +21,8 @@ from gptproxy.config import Secret
 from gptproxy.wire import Refusal
 
 __all__ = ["Digest", "Digester", "Judgement", "TokenFacts", "Verdict", "VerdictCache"]
+
+_BLOCK_BYTES = 64
 
 Digest = bytes
 """A keyed hash of a credential: 32 bytes."""
@@ -63,21 +65,42 @@ class Judgement:
     offline: bool = False
 
 
+class _Hash:
+    """
+    HMAC-SHA256 (RFC 2104) with the key's two blocks hashed beforehand: half of what :func:`hmac.digest` costs, and
+    every call pays it.
+
+    :param key: 32 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, text: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 class Digester:
     """Hashes credentials under a random key of this process: what it gives is worth nothing elsewhere."""
 
     def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+        key = secrets.token_bytes(32)
+        self._bearers = _Hash(key)
         # What came as JOB-TOKEN is judged as such only: it must share no verdict with the same text as a bearer.
-        self._job_key = hmac.digest(self._key, b"JOB-TOKEN", "sha256")
+        self._jobs = _Hash(hmac.digest(key, b"JOB-TOKEN", "sha256"))
 
     def digest(self, credential: Secret) -> Digest:
         """
         :param credential: the whole credential; two that differ anywhere have different digests.
-        :return: its keyed BLAKE2b (RFC 7693), at a fifth of HMAC-SHA256's cost.
+        :return: its HMAC-SHA256.
         """
-        key = self._job_key if type(credential) is JobSecret else self._key
-        return blake2b(credential.reveal().encode(), digest_size=32, key=key).digest()
+        keyed = self._jobs if type(credential) is JobSecret else self._bearers
+        return keyed.digest(credential.reveal().encode())
 
 
 @frozen

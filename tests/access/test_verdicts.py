@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections import OrderedDict
 
@@ -200,6 +201,18 @@ def test_job_tokens_have_digests_of_their_own() -> None:
     digester = Digester()
     assert digester.digest(Secret("t")) != digester.digest(JobSecret("t"))
     assert digester.digest(JobSecret("t")) == digester.digest(JobSecret("t"))
+
+
+@pytest.mark.parametrize("token", ["t", "glpat-" + "a" * 20, "e" * 8192])
+def test_digests_are_hmac_sha256(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """Under the process's key, by the standard library's own reckoning."""
+    key = bytes(range(32))
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: key[:size])
+    digester = Digester()
+    text = token.encode()
+    assert digester.digest(Secret(token)) == hmac.digest(key, text, "sha256")
+    job_key = hmac.digest(key, b"JOB-TOKEN", "sha256")
+    assert digester.digest(JobSecret(token)) == hmac.digest(job_key, text, "sha256")
 
 
 def test_the_whole_token_matters() -> None:

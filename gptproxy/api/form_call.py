@@ -34,8 +34,8 @@ SLICE_BYTES: Final = 1_048_576
 class HeldForm:
     """
     :param body: the form.
-    :param model: the model's name.
-    :param model_span: where it stands.
+    :param model: the model's name; empty where there is none.
+    :param model_span: where it stands; empty where there is none.
     :param stream: it asks for a stream of events.
     :param names: ids of objects that its fields name.
     """
@@ -63,10 +63,17 @@ class FormCall(ModelCall):
         refuse_compressed(exchange.fields)
         boundary = form_boundary(exchange.fields)
         body = await whole_body(exchange.request, FORM_BYTES)
-        form = await read_form(body, boundary, self.turns, self.path_model(exchange))
-        exchange.model = loggable(form.model)
+        form = await read_form(
+            body,
+            boundary,
+            self.turns,
+            self.path_model(exchange),
+            needs_model=self.needs_model(caller),
+        )
         names = self.private(form.names) | self.names_in_path(exchange)
-        self.may_use(caller, form.model, names)
+        if form.model:
+            exchange.model = loggable(form.model)
+            self.may_use(caller, form.model, names)
         objects = self.guarded(caller)
         keeper = await objects.keeper(caller, names) if objects is not None else None
         answer = await self.send(
@@ -112,12 +119,15 @@ def form_boundary(fields: Fields) -> bytes:
     return boundary
 
 
-async def read_form(body: bytes, boundary: bytes, turns: Turns, model: str = "") -> HeldForm:
+async def read_form(
+    body: bytes, boundary: bytes, turns: Turns, model: str = "", *, needs_model: bool = True
+) -> HeldForm:
     """
     :param body: a whole form.
     :param boundary: its boundary.
     :param turns: in which it is read.
     :param model: the model that the path names: it is put into the form in the place of what stands there.
+    :param needs_model: a form without a model is refused.
     :return: what it says.
     :raise Refusal: 400.
     """
@@ -165,7 +175,9 @@ async def read_form(body: bytes, boundary: bytes, turns: Turns, model: str = "")
             body = splice(body, [Edit(span.start, span.end, model.encode())])
             span = Span(span.start, span.start + len(model.encode()))
         named = model
-    if span is None or not named:
+    if span is None and not needs_model:
+        span = Span(0, 0)
+    elif span is None or not named:
         raise Refusal(
             400,
             "You must provide a model parameter: the form's field with the model's name.",

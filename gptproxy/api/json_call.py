@@ -26,7 +26,14 @@ from gptproxy.wire import (
     splice,
 )
 
-__all__ = ["READ_OF_LARGE", "SLICE_BYTES", "WHOLE_BYTES", "JSONCall", "read_json_call"]
+__all__ = [
+    "READ_OF_LARGE",
+    "SLICE_BYTES",
+    "WHOLE_BYTES",
+    "JSONCall",
+    "missing_model",
+    "read_json_call",
+]
 
 WHOLE_BYTES: Final = 262_144
 """What is parsed at once: 1 to 2 ms. The parser holds the interpreter, so a thread would not free the loop of more."""
@@ -110,13 +117,21 @@ async def read_json_call(
     if named is None and not needs_model:
         return JSONCall(body, content, "", _NOWHERE, spans.get("messages"), spans)
     if not isinstance(named, str) or not named:
-        raise Refusal(
-            400,
-            "You must provide a model parameter: the model's name as a string.",
-            code="missing_required_parameter" if named is None else "invalid_type",
-            param="model",
-        )
+        raise missing_model(written=named is not None)
     return JSONCall(body, content, named, spans["model"], spans.get("messages"), spans)
+
+
+def missing_model(*, written: bool = False) -> Refusal:
+    """
+    :param written: there is something in its place.
+    :return: a 400.
+    """
+    return Refusal(
+        400,
+        "You must provide a model parameter: the model's name as a string.",
+        code="invalid_type" if written else "missing_required_parameter",
+        param="model",
+    )
 
 
 async def _with_model(body: bytes, spans: Mapping[str, Span], model: str, turns: Turns) -> JSONCall:

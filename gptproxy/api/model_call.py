@@ -15,7 +15,7 @@ from gptproxy.api.endpoint import known_caller
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
 from gptproxy.api.objects import Objects
-from gptproxy.api.route_table import Operation, Route
+from gptproxy.api.route_table import ModelRule, Operation, Route
 from gptproxy.api.spoken import has_sound
 from gptproxy.api.tool_models import check_tools
 from gptproxy.api.turns import Turns
@@ -93,10 +93,14 @@ class ModelCall(UpstreamRoute):
         caller = await known_caller(self.authenticator, exchange)
         refuse_compressed(exchange.fields)
         body = await whole_body(exchange.request, self.settings.limits.body_bytes)
-        call = await read_json_call(body, self.turns, model=self.path_model(exchange))
-        exchange.model = loggable(call.model)
+        needs_model = self.needs_model(caller)
+        call = await read_json_call(
+            body, self.turns, needs_model=needs_model, model=self.path_model(exchange)
+        )
         names: set[str] = self.names_in_path(exchange) if exchange.query else set()
-        self.may_use(caller, call.model, names)
+        if call.model:
+            exchange.model = loggable(call.model)
+            self.may_use(caller, call.model, names)
         if caller.models is not None:
             check_tools(caller, call)
         objects = self.guarded(caller)
@@ -141,6 +145,13 @@ class ModelCall(UpstreamRoute):
         if call.answered is not None:
             answer = call.answered(answer)
         await self.relay(exchange, answer)
+
+    def needs_model(self, caller: Caller) -> bool:
+        """
+        :param caller: who is calling.
+        :return: they must name the model: the upstream has none by default, or not all are for them.
+        """
+        return self.operation.model is not ModelRule.DEFAULTED or caller.models is not None
 
     def _is_stored(self, call: JSONCall) -> bool:
         """:return: the upstream keeps something of the call, or works on behind it."""

@@ -33,6 +33,8 @@ class ModelRule(Enum):
 
     NONE = auto()
     NEEDED = auto()
+    DEFAULTED = auto()
+    """where none is named, OpenAI takes its own, which changes from year to year"""
     OPTIONAL = auto()
     BASE = auto()
     """a model of the maker's that no deployment is needed for"""
@@ -135,14 +137,9 @@ def _post(
     return Operation(b"POST", body, model, creates, claims=claims, repeatable=again)
 
 
-def _model(path: str, *, repeatable: bool = True) -> Route:
-    operation = _post(model=ModelRule.NEEDED, repeatable=repeatable)
-    return Route(path, (operation,), deployment=True)
-
-
-def _form(path: str, *, repeatable: bool = True) -> Route:
-    operation = _post(body=Body.FORM, model=ModelRule.NEEDED, repeatable=repeatable)
-    return Route(path, (operation,), deployment=True)
+def _model(path: str, *, body: Body = Body.JSON, image: bool = False) -> Route:
+    model = ModelRule.DEFAULTED if image else ModelRule.NEEDED
+    return Route(path, (_post(body=body, model=model, repeatable=not image),), deployment=True)
 
 
 def _of_object(path: str, *operations: Operation) -> Route:
@@ -166,7 +163,7 @@ _MODEL_ROUTES: Final = (
             Operation(
                 b"POST",
                 Body.JSON,
-                ModelRule.NEEDED,
+                ModelRule.DEFAULTED,
                 creates="response",
                 stores=True,
                 claims=_RESPONSE_CLAIMS,
@@ -177,11 +174,11 @@ _MODEL_ROUTES: Final = (
     _model("/completions"),
     _model("/embeddings"),
     _model("/audio/speech"),
-    _model("/images/generations", repeatable=False),
-    _form("/audio/transcriptions"),
-    _form("/audio/translations"),
-    _form("/images/edits", repeatable=False),
-    _form("/images/variations", repeatable=False),
+    _model("/images/generations", image=True),
+    _model("/audio/transcriptions", body=Body.FORM),
+    _model("/audio/translations", body=Body.FORM),
+    _model("/images/edits", body=Body.FORM, image=True),
+    _model("/images/variations", body=Body.FORM, image=True),
     Route("/moderations", (_post(model=ModelRule.OPTIONAL),)),
     Route("/responses/input_tokens", (_post(model=ModelRule.OPTIONAL),)),
     Route("/responses/compact", (_post(model=ModelRule.NEEDED),)),

@@ -29,6 +29,7 @@ __all__ = ["api_tree"]
 AUGMENTED = ("/chat/completions", "/responses")
 """The routes whose calls may be about the organisation's documents."""
 
+_OF_MODEL = (ModelRule.NEEDED, ModelRule.DEFAULTED)
 _ADMINISTRATION = ("/organization/{rest}", "/projects/{rest}")
 _DELETION = Route("/models/{model}", (Operation(b"DELETE", deletes=True),))
 
@@ -68,7 +69,7 @@ def api_tree(
         given = (route, operation, clock, settings, authenticator, sender, objects)
         if operation.body is Body.FORM:
             return FormCall(*given, in_deployment=in_deployment)
-        if operation.body is Body.JSON and operation.model is ModelRule.NEEDED:
+        if operation.body is Body.JSON and operation.model in _OF_MODEL:
             return ModelCall(
                 *given,
                 in_deployment=in_deployment,
@@ -81,7 +82,7 @@ def api_tree(
             route.path: {
                 operation.method: endpoint(route, operation, in_deployment=in_deployment)
                 for operation in route.operations
-                if operation.model is ModelRule.NEEDED or not in_deployment
+                if operation.model in _OF_MODEL or not in_deployment
             }
             for route in ROUTES
             if route.deployment or not in_deployment

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from gptproxy.access import Authenticator, Caller, model_not_allowed
 from gptproxy.api.endpoint import Endpoint
 from gptproxy.api.exchange import Exchange
-from gptproxy.api.json_call import JSONCall
+from gptproxy.api.json_call import JSONCall, missing_model
 from gptproxy.api.objects import FINE_TUNED, Objects
 from gptproxy.api.route_table import ModelRule, Operation, Route
 from gptproxy.api.turns import Turns
@@ -26,6 +26,7 @@ from gptproxy.upstream import (
     Sender,
     Target,
     UpstreamAnswer,
+    has_every_model,
     offers,
     own_name,
     own_upstream,
@@ -198,15 +199,23 @@ class UpstreamRoute(Endpoint):
         upstreams: tuple[UpstreamSettings, ...] = self.settings.upstreams
         if caller.azure_key is not None:
             upstreams = (own_upstream(caller.azure_key),)
-        if self.operation.model is ModelRule.NEEDED or (
-            model and self.operation.model is ModelRule.OPTIONAL
+        rule = self.operation.model
+        if rule is ModelRule.DEFAULTED and not model:
+            # Nobody else has a model that the caller does not name.
+            upstreams = tuple(upstream for upstream in upstreams if has_every_model(upstream))
+            if not upstreams:
+                raise missing_model()
+        if rule is ModelRule.NEEDED or (
+            model and rule in (ModelRule.OPTIONAL, ModelRule.DEFAULTED)
         ):
             # Whose models are listed gets none in the place of another.
             unknown = self.settings.unknown_model if caller.models is None else "refuse"
             targets = targets_for(upstreams, model, unknown, may_be_told=caller.may_use)
         else:
             targets = tuple(
-                Target(upstream, own_name(upstream, model) or model) for upstream in upstreams
+                # A pattern among the aliases would rename the empty name too.
+                Target(upstream, (own_name(upstream, model) or model) if model else "")
+                for upstream in upstreams
             )
         if not self.table_route.deployment:
             targets = tuple(each for each in targets if offers(each.upstream, self.route))

@@ -13,6 +13,7 @@ from gptproxy.upstream.embedding import Embedder, NoEmbeddings
 from gptproxy.upstream.entra import EntraTokens, read_assertion
 from gptproxy.upstream.model_list import Model, ModelList
 from gptproxy.upstream.models import (
+    has_every_model,
     known_models,
     model_not_found,
     offers,
@@ -37,6 +38,7 @@ __all__ = [
     "UpstreamAnswer",
     "UpstreamState",
     "Usage",
+    "has_every_model",
     "known_models",
     "model_not_found",
     "offers",

@@ -16,6 +16,7 @@ from gptproxy.upstream.call import Target
 from gptproxy.wire import Refusal
 
 __all__ = [
+    "has_every_model",
     "is_pattern",
     "known_models",
     "model_not_found",
@@ -95,6 +96,14 @@ def own_name(upstream: UpstreamSettings, model: str) -> str | None:
     if not deployments:
         return model if upstream.kind == "openai" else None
     return _mapped(deployments, model)
+
+
+def has_every_model(upstream: UpstreamSettings) -> bool:
+    """
+    :param upstream: whose.
+    :return: its models are not mapped, so that a call may leave it to choose one.
+    """
+    return upstream.kind == "openai" and not upstream.deployments
 
 
 def known_models(upstreams: Iterable[UpstreamSettings]) -> tuple[str, ...]:

@@ -99,3 +99,10 @@ def test_every_stream_ends_in_one_error_event(primary: Sandbox, two_upstreams: D
         model="gpt-4o", messages=MESSAGES
     )
     assert raw.headers["x-gptproxy-upstream"] == "secondary"
+
+
+def test_a_model_that_is_left_out(primary: Sandbox, two_upstreams: Daemon) -> None:
+    """OpenAI takes its own for images; the official client leaves it out unless it is told."""
+    raw = two_upstreams.client(TOKEN).images.with_raw_response.generate(prompt="an otter")
+    assert raw.parse().data
+    assert raw.headers["x-gptproxy-upstream"] == "primary"

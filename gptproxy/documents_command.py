@@ -18,7 +18,7 @@ from twisted.internet.task import react
 
 from gptproxy.config import ConfigurationError, KnowledgeSettings, Problem, Settings, load_settings
 from gptproxy.daemon import agent_for
-from gptproxy.documents import search_threads
+from gptproxy.documents_threads import command_threads
 from gptproxy.documents_work import Work
 from gptproxy.http import IReactor
 from gptproxy.knowledge import KnowledgeError
@@ -33,10 +33,6 @@ __all__ = ["add_documents", "search_documents", "sync_documents"]
 
 INTERRUPTED = 130
 """The shell's status for Ctrl-C."""
-
-# Reading and cutting go on in one thread while another writes to SQLite, row by row: at each row that one waits
-# for the interpreter, by default for 5 ms.
-SWITCH_SECONDS = 0.0002
 
 
 @frozen
@@ -161,7 +157,6 @@ def _why_no_source(source: str) -> str:
 def _run(configured: _Configured, what: Callable[[Work, ProgressLine], Awaitable[int]]) -> int:
     """:return: the exit status of work that the reactor does, which Ctrl-C ends at any moment."""
     status = INTERRUPTED
-    sys.setswitchinterval(SWITCH_SECONDS)
 
     async def run(reactor: IReactor) -> None:
         nonlocal status
@@ -205,7 +200,7 @@ async def _worked(
 ) -> int:
     settings, knowledge = configured.settings, configured.knowledge
     agent = agent_for(settings, reactor)
-    threads = search_threads(reactor)
+    threads = command_threads(reactor)
     threads.startService()
     line = ProgressLine(sys.stderr, reactor.seconds)
     try:

@@ -3,22 +3,25 @@ One run over the sources of one collection.
 
 May import Twisted. Reading, cutting and writing run in the thread pool, the embedding calls between
 them on the reactor, several at a time. Work goes in batches that fit one embedding call, so memory
-stays flat whatever is fed, and every batch is committed by itself.
+stays flat whatever is fed, and some batches at a time are committed.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from gptproxy.knowledge.batches import Batch, Batches
 from gptproxy.knowledge.embedding_runs import Embedding, EmbeddingRun
 from gptproxy.knowledge.errors import Unfit, Unreachable
-from gptproxy.knowledge.feed_report import FeedReport, Progress
+from gptproxy.knowledge.feed_report import FeedReport, Progress, sum_of
 from gptproxy.knowledge.formats import excerpts_of
+from gptproxy.knowledge.grouped_writes import GROUP_BATCHES, GroupedWrites
 from gptproxy.knowledge.putting import Document
 from gptproxy.knowledge.sources import Contents, FoundFile, Skipped, Source, blob_id, content_hash
 from gptproxy.knowledge.store import KnowledgeStore
@@ -38,6 +41,7 @@ class CollectionRun:
     :param embedding: how passages get their vectors; None: they are found by their words alone.
     :param threads: where files and database are worked on.
     :param tell: called on the reactor with each step.
+    :param clock: for how long what is embedded waits to be committed.
     """
 
     def __init__(
@@ -47,13 +51,16 @@ class CollectionRun:
         embedding: Embedding | None,
         threads: Threads,
         tell: Callable[[Progress], None],
+        clock: IReactorTime,
     ) -> None:
         self._store = store
         self._collection = collection
         self._embedding = embedding
         self._threads = threads
         self._tell = tell
+        self._clock = clock
         self._report = FeedReport()
+        self._noting = threading.Lock()
         self._done = self._total = 0
         self._set: VectorSet | None = None
         # Whether there may be vectors to use again; asking for each is a tenth of a first feeding's time.
@@ -73,7 +80,7 @@ class CollectionRun:
                 total = await source.begin()
             except Unreachable as error:
                 unread = Skipped(source.spec, str(error))
-                self._report = evolve(self._report, unread=(*self._report.unread, unread))
+                self._note(FeedReport(unread=(unread,)))
                 continue
             source_id = await run(self._source_id, source, members_only)
             totals[source_id] = source, total
@@ -104,8 +111,9 @@ class CollectionRun:
     async def _read(self, source_id: int, source: Source, embedding: EmbeddingRun | None) -> None:
         run = self._threads.run
         await run(self._store.begin_reading)
+        writes = GroupedWrites(partial(self._put, source_id, source), self._clock)
         async with Batches(
-            self._write_with(source_id, source, embedding), self._in_flight()
+            self._write_with(writes, embedding), self._in_flight() + GROUP_BATCHES
         ) as batches:
             while files := await source.some(_FILES_AT_ONCE):
                 changed = await run(self._changed, source_id, files)
@@ -117,14 +125,11 @@ class CollectionRun:
                     self._step(source, len(contents) - len(documents))
                     for document in documents:
                         await batches.add(document)
+            writes.hurry()
         removed = 0
         if source.complete:
             removed = await run(self._store.end_reading, source_id, int(time.time()))
-        self._report = evolve(
-            self._report,
-            removed=self._report.removed + removed,
-            skipped=(*self._report.skipped, *source.notes),
-        )
+        self._note(FeedReport(removed=removed, skipped=tuple(source.notes)))
 
     def _in_flight(self) -> int:
         return self._embedding.batches_in_flight if self._embedding is not None else 1
@@ -151,11 +156,7 @@ class CollectionRun:
             if known == hashed:
                 same[location] = unfit_because
         unfit = tuple(Skipped(where, why) for where, why in same.items() if why is not None)
-        self._report = evolve(
-            self._report,
-            unchanged=self._report.unchanged + len(same) - len(unfit),
-            skipped=self._report.skipped + unfit,
-        )
+        self._note(FeedReport(unchanged=len(same) - len(unfit), skipped=unfit))
         return [file for file in files if file.location not in same]
 
     def _cut(self, contents: Sequence[Contents]) -> list[Document]:
@@ -198,12 +199,10 @@ class CollectionRun:
         return documents
 
     def _skip(self, location: str, reason: str) -> None:
-        self._report = evolve(
-            self._report, skipped=(*self._report.skipped, Skipped(location, reason))
-        )
+        self._note(FeedReport(skipped=(Skipped(location, reason),)))
 
     def _write_with(
-        self, source_id: int, source: Source, embedding: EmbeddingRun | None
+        self, writes: GroupedWrites, embedding: EmbeddingRun | None
     ) -> Callable[[Batch], Deferred[None]]:
         async def write(batch: Batch) -> None:
             vectors: dict[str, bytes] = {}
@@ -214,23 +213,29 @@ class CollectionRun:
                     vectors = await self._threads.run(known, found, batch.hashes())
                 if embedding is not None:
                     vectors |= await embedding.vectors(found, batch.inputs(vectors))
-            written = await self._threads.run(
-                self._store.put,
-                source_id,
-                batch.documents,
-                vectors,
-                None if found is None else found.set_id,
-            )
-            unfit = sum(one.unfit is not None for one in batch.documents)
-            self._report = evolve(
-                self._report,
-                written=self._report.written + written.documents - unfit,
-                unchanged=self._report.unchanged + written.unchanged,
-                passages=self._report.passages + written.passages,
-            )
-            self._step(source, len(batch.documents))
+            await writes.write(batch.documents, vectors)
 
         return lambda batch: Deferred.fromCoroutine(write(batch))
+
+    async def _put(
+        self,
+        source_id: int,
+        source: Source,
+        documents: Sequence[Document],
+        vectors: Mapping[str, bytes],
+    ) -> None:
+        set_id = None if self._set is None else self._set.set_id
+        written = await self._threads.run(self._store.put, source_id, documents, vectors, set_id)
+        unfit = sum(one.unfit is not None for one in documents)
+        self._note(
+            FeedReport(written.documents - unfit, written.unchanged, passages=written.passages)
+        )
+        self._step(source, len(documents))
+
+    def _note(self, more: FeedReport) -> None:
+        """Add to the report: on the reactor while a thread cuts documents, and adds to it as well."""
+        with self._noting:
+            self._report = sum_of(self._report, more)
 
     def _step(self, source: Source, files: int) -> None:
         self._done += files

@@ -23,6 +23,9 @@ from gptproxy.knowledge.errors import MalformedEmbeddings
 __all__ = ["read_embeddings", "unit_rows"]
 
 _FLOAT32_BYTES = 4
+# Between these neither a row's sum of squares nor, for what counts of it, a square leaves what float32 can say: vectors
+# as models make them are of about unit length, and float64 takes five times as long.
+_PLAIN_LEAST, _PLAIN_MOST = 1e-12, 1e12
 
 
 def read_embeddings(answer: object, count: int) -> NDArray[np.float32]:
@@ -72,6 +75,12 @@ def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise MalformedEmbeddings("the vectors are not a matrix")
+    squares = np.einsum("ij,ij->i", matrix, matrix)
+    units: NDArray[np.float32]
+    # A NaN or an infinity anywhere in a row makes its sum one too, and a comparison with that is false.
+    if ((squares > _PLAIN_LEAST) & (squares < _PLAIN_MOST)).all():
+        units = matrix / np.sqrt(squares)[:, np.newaxis]
+        return units
     # In float64 neither the largest nor the smallest float32 over- or underflows when squared.
     wide = matrix.astype(np.float64)
     if not np.isfinite(wide).all():
@@ -79,7 +88,7 @@ def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     if not (lengths > 0).all():
         raise MalformedEmbeddings("a vector is zero")
-    units: NDArray[np.float32] = (wide / lengths[:, np.newaxis]).astype(np.float32)
+    units = (wide / lengths[:, np.newaxis]).astype(np.float32)
     return units
 
 

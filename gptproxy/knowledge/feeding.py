@@ -1,9 +1,8 @@
 """
 Sources become passages in the database.
 
-May import Twisted. One command works on a database at a time, and every batch of its work is
-committed by itself: whatever ends a run, what it has written stays, and the next one goes on from
-there.
+May import Twisted. One command works on a database at a time, and commits its work some batches at
+a time: whatever ends a run, what it has written stays, and the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from gptproxy.knowledge.collection_run import CollectionRun
 from gptproxy.knowledge.database import exclusively
@@ -32,6 +32,7 @@ class Feeding:
     :param embedding: how passages get their vectors; None: they are found by their words alone.
     :param threads: where files and database are worked on.
     :param tell: called on the reactor with each step.
+    :param clock: for how long what is embedded waits to be committed.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Feeding:
         embedding: Embedding | None,
         threads: Threads,
         tell: Callable[[Progress], None],
+        clock: IReactorTime,
     ) -> None:
         self._path = path
         self._embedding = embedding
         self._threads = threads
         self._tell = tell
+        self._clock = clock
 
     def feed(
         self, collection: str, sources: Sequence[Source], *, members_only: bool = False
@@ -61,7 +64,7 @@ class Feeding:
         """
 
         async def work(store: KnowledgeStore) -> FeedReport:
-            run = CollectionRun(store, collection, self._embedding, self._threads, self._tell)
+            run = self._run(store, collection)
             return await run.everything(sources, members_only=members_only)
 
         return Deferred.fromCoroutine(self._with_store(work))
@@ -81,12 +84,17 @@ class Feeding:
             report = FeedReport()
             rows = await self._threads.run(store.sources, collection)
             for name in dict.fromkeys(row.collection for row in rows):
-                run = CollectionRun(store, name, self._embedding, self._threads, self._tell)
+                run = self._run(store, name)
                 sources = [opened(row.spec) for row in rows if row.collection == name]
                 report = sum_of(report, await run.everything(sources))
             return report
 
         return Deferred.fromCoroutine(self._with_store(work))
+
+    def _run(self, store: KnowledgeStore, collection: str) -> CollectionRun:
+        return CollectionRun(
+            store, collection, self._embedding, self._threads, self._tell, self._clock
+        )
 
     async def _with_store(
         self, work: Callable[[KnowledgeStore], Coroutine[Deferred[object], object, FeedReport]]

@@ -83,7 +83,7 @@ class LocalSource:
         total = sum(1 for _ in self._walk(root))
         del self.notes[told:]
         self.complete = True
-        self._files = self._walk(root)
+        self._files = (_found(root, path) for path in self._walk(root))
         return total
 
     def _tracked(self, root: Path) -> list[Path] | None:
@@ -124,7 +124,7 @@ class LocalSource:
                 paths.append(root / path)
         return list(dict.fromkeys(paths))  # a conflict has a path in several stages
 
-    def _walk(self, root: Path) -> Iterator[FoundFile]:
+    def _walk(self, root: Path) -> Iterator[Path]:
         """Walk a folder without recursion, names in order, folders after the files beside them."""
         waiting = [root]
         while waiting:
@@ -151,7 +151,7 @@ class LocalSource:
                 except (OSError, Unfit, RuntimeError) as error:
                     self.notes.append(Skipped(printable(path), _reason(error)))
                     continue
-                yield _found(root, target)
+                yield target
             waiting += reversed(folders)
 
 

@@ -19,9 +19,9 @@ from gptproxy.knowledge.passages import Excerpt
 
 __all__ = ["Document", "Written", "put_documents"]
 
-# Rows of one statement. Of a statement for each row the writing thread would have to wait for the interpreter at each,
-# while another thread cuts documents: measured, two thirds of a feeding's time.
-_ROWS_AT_ONCE = 200
+# Rows of one statement. At each the writing thread waits for the interpreter, while another one cuts documents; and
+# FTS5 writes a segment for each, which it has to merge with others later.
+_ROWS_AT_ONCE = 800
 
 
 @frozen

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gptproxy.knowledge.embedding_runs import Embed
@@ -30,6 +31,7 @@ class FeedingCase(SynchronousTestCase):
         self.database = self.root / "knowledge.db"
         self.embedding = Embedding()
         self.progress: list[Progress] = []
+        self.clock = Clock()
 
     def write(self, name: str, text: str | bytes) -> None:
         """Put a file into the folder that is fed."""
@@ -41,7 +43,9 @@ class FeedingCase(SynchronousTestCase):
     ) -> Feeding:
         """What feeds."""
         how = HowToEmbed(embed or self.embedding, EmbeddingModel(model), at_once)
-        return Feeding(self.database, how, threads or SameThread(), self.progress.append)  # type: ignore[arg-type]  # stand-ins
+        return Feeding(
+            self.database, how, threads or SameThread(), self.progress.append, self.clock
+        )  # type: ignore[arg-type]  # stand-ins
 
     def feed(self, model: str = "m") -> FeedReport:
         """Feed the folder to the end."""
@@ -72,7 +76,7 @@ class FeedingCase(SynchronousTestCase):
         fresh.unlink(missing_ok=True)
         how = HowToEmbed(Embedding(), EmbeddingModel("m"))
         self.successResultOf(
-            Feeding(fresh, how, SameThread(), lambda _: None).feed(
+            Feeding(fresh, how, SameThread(), lambda _: None, Clock()).feed(
                 "c", [LocalSource(self.docs, SameThread())]
             )
         )

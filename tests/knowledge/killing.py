@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
-from gptproxy.documents import search_threads
+from gptproxy.documents_threads import command_threads
 from gptproxy.knowledge.embedding_runs import Embedding
 from gptproxy.knowledge.feeding import Feeding
 from gptproxy.knowledge.local_source import LocalSource
@@ -87,7 +87,7 @@ def _run(database: Path, folder: Path, model: str) -> None:
 
 def _feed(database: Path, folder: Path, model: str) -> None:
     def start(reactor: object) -> Deferred[object]:
-        threads = search_threads(reactor)  # type: ignore[arg-type]  # react's is one
+        threads = command_threads(reactor)  # type: ignore[arg-type]  # react's is one
         threads.startService()
 
         def embed(inputs: Sequence[str]) -> Deferred[NDArray[np.float32]]:
@@ -96,7 +96,7 @@ def _feed(database: Path, folder: Path, model: str) -> None:
             return deferLater(reactor, 0.005, lambda: matrix)  # type: ignore[arg-type]  # see above
 
         how = Embedding(embed, EmbeddingModel(model))
-        fed = Feeding(database, how, threads, lambda _: None).feed(
+        fed = Feeding(database, how, threads, lambda _: None, reactor).feed(  # type: ignore[arg-type]  # see above
             "c", [LocalSource(folder, threads)]
         )
         return fed.addBoth(lambda result: threads.stopService().addCallback(lambda _: result))

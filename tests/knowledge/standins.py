@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gptproxy.knowledge.embedding_runs import Embed
@@ -109,4 +110,4 @@ def feed_folder(
     threads = SameThread()
     embedding = None if embed is None else HowToEmbed(embed, EmbeddingModel(model))
     sources = [LocalSource(folder, threads) for folder in folders]
-    return Feeding(path, embedding, threads, lambda _: None).feed(collection, sources)
+    return Feeding(path, embedding, threads, lambda _: None, Clock()).feed(collection, sources)

@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from gptproxy.knowledge.errors import KnowledgeError
 from gptproxy.knowledge.feeding import Feeding, FeedReport
 from gptproxy.knowledge.local_source import LocalSource
+from gptproxy.knowledge.putting import Document
+from gptproxy.knowledge.store import KnowledgeStore
 from tests.knowledge.content import texts
 from tests.knowledge.feeding_rig import FeedingCase
 from tests.knowledge.standins import SameThread, vectors_of
@@ -107,6 +109,15 @@ class FeedTests(FeedingCase):
         self.assertEqual(self.feed().written, 1)
         self.assertEqual(texts(self.database), [("docs/a.md", "text")])
 
+    def test_a_link_far_behind_its_document(self) -> None:
+        """Files are looked at some at a time; what was seen among the first ones is not read again."""
+        for number in range(450):
+            self.write(f"{number:03}.txt", f"text {number}")
+        (self.docs / "last.txt").symlink_to("000.txt")
+        self.assertEqual(self.feed(), FeedReport(written=450, passages=450))
+        self.write("000.txt", "other text")
+        self.assertEqual(self.sync(), FeedReport(written=1, unchanged=449, passages=1))
+
     def test_calls_stay_within_their_bounds(self) -> None:
         """At most 100 inputs a call, small documents together, a large one in several calls at once."""
         for number in range(250):
@@ -116,6 +127,41 @@ class FeedTests(FeedingCase):
         self.assertLessEqual(max(map(len, self.embedding.calls)), 100)
         self.assertLessEqual(len(self.embedding.calls), 8)
         self.assertEqual(sum(map(len, self.embedding.calls)), 550)
+        self.assert_fresh()
+
+    def test_batches_are_committed_together(self) -> None:
+        """Eight at a time; when the source has been read, each as its call is answered."""
+        put = KnowledgeStore.put
+        committed: list[int] = []
+
+        def counting(
+            store: KnowledgeStore, source_id: int, documents: Sequence[Document], *more: object
+        ) -> object:
+            committed.append(len(documents))
+            return put(store, source_id, documents, *more)  # type: ignore[arg-type]  # as they come
+
+        self.patch(KnowledgeStore, "put", counting)
+        for number in range(900):
+            self.write(f"{number:03}.txt", f"text {number}")
+        self.feed()
+        self.assertEqual(committed, [800, 100])
+        committed.clear()
+        for number in range(300):
+            self.write(f"{number:03}.txt", f"other text {number}")
+        waiting: list[tuple[Sequence[str], Deferred[NDArray[np.float32]]]] = []
+
+        def embed(inputs: Sequence[str]) -> Deferred[NDArray[np.float32]]:
+            waiting.append((inputs, Deferred()))
+            return waiting[-1][1]
+
+        feeding = self.start(embed, at_once=1)
+        inputs, first = waiting[0]
+        first.callback(vectors_of(inputs))
+        self.assertEqual(committed, [100])  # the source has been read: nothing waits for more
+        while not feeding.called:
+            inputs, one = waiting[len(committed)]
+            one.callback(vectors_of(inputs))
+        self.assertEqual(committed, [100, 100, 100])
         self.assert_fresh()
 
     def test_so_many_calls_at_once(self) -> None:
@@ -169,7 +215,7 @@ class FeedTests(FeedingCase):
     def test_without_embeddings(self) -> None:
         """Words alone; a later run with embeddings makes up for it, one without keeps what is there."""
         self.write("a.md", "one")
-        words = Feeding(self.database, None, SameThread(), self.progress.append)
+        words = Feeding(self.database, None, SameThread(), self.progress.append, self.clock)
         self.successResultOf(words.feed("c", [LocalSource(self.docs, SameThread())]))
         self.assertEqual(self.sets(), [])
         self.feed()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 from gptproxy.knowledge.embedding_runs import Embedding as HowToEmbed
 from gptproxy.knowledge.feeding import Feeding, FeedReport
@@ -85,7 +86,9 @@ class _Sequences(RuleBasedStateMachine):
         outcome: list[object] = []
         how = HowToEmbed(embed, EmbeddingModel(self.model), 1)
         try:
-            begin(Feeding(database, how, threads, lambda _: step())).addBoth(outcome.append)
+            begin(Feeding(database, how, threads, lambda _: step(), Clock())).addBoth(
+                outcome.append
+            )
         except _Killed:
             outcome.append(None)
         killed = outcome and not isinstance(outcome[0], FeedReport)
@@ -177,7 +180,11 @@ def test_many_tiny_files(tmp_path: Path, count: int) -> None:
         (folder / f"{number}.txt").write_text(str(number))
     embedding = Embedding()
     feeding = Feeding(
-        tmp_path / "k.db", HowToEmbed(embedding, EmbeddingModel("m")), SameThread(), lambda _: None
+        tmp_path / "k.db",
+        HowToEmbed(embedding, EmbeddingModel("m")),
+        SameThread(),
+        lambda _: None,
+        Clock(),
     )
     outcome: list[object] = []
     feeding.feed("c", [LocalSource(folder, SameThread())]).addBoth(outcome.append)

@@ -103,7 +103,7 @@ class AddDocumentsTests(SynchronousTestCase):
             mock.patch.object(Feeding, "feed", feeding(outcome)),
             mock.patch.object(Feeding, "sync", feeding(outcome)),
             mock.patch.object(documents_command, "build_indexes"),
-            mock.patch.object(documents_command, "search_threads", _Threads),
+            mock.patch.object(documents_command, "command_threads", _Threads),
         ):
             status = (call or self.adding)()
         self.assertEqual(reactor.getDelayedCalls(), [])

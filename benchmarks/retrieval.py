@@ -173,7 +173,7 @@ def main() -> None:
             loaded = collections.current(reader, "bench")
             for (meant, text), question in zip(asked, questions, strict=True):
                 near = vector_hits(reader, loaded, question, DEPTH, 0.05)
-                query = word_query(question_terms(text), "c1")
+                query = word_query(question_terms(text), None)
                 words = reader.word_hits(query, DEPTH, lambda: False)
                 both = search(
                     collections, [Asking("bench")], text, {MODEL: question}, lambda: False

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 
 from gptproxy.config import KnowledgeSettings, Settings
 from gptproxy.documents import embed_for, embed_with
-from gptproxy.http import Agent, IReactor, OwnCalls
+from gptproxy.documents_pace import PacedCalls
+from gptproxy.http import Agent, IReactor
 from gptproxy.knowledge import Knowledge, KnowledgeError
 from gptproxy.knowledge.embedding_runs import Embedding
 from gptproxy.knowledge.feeding import Feeding, Progress
@@ -58,7 +59,7 @@ class Work:
     ) -> None:
         self._settings = settings
         self._knowledge = knowledge
-        self._calls = OwnCalls(agent, reactor, SystemRandom().random, attempts=ATTEMPTS)
+        self._calls = PacedCalls(agent, reactor, SystemRandom().random, attempts=ATTEMPTS)
         self._tokens = EntraTokens(
             self._calls, reactor, lambda path: threads.run(read_assertion, path)
         )
@@ -106,7 +107,7 @@ class Work:
             more = f"{progress.passages} passages"
             line.tell(progress.doing, progress.done, progress.total, more)
 
-        return Feeding(self._knowledge.database, embedding, self.threads, tell)
+        return Feeding(self._knowledge.database, embedding, self.threads, tell, self._reactor)
 
     def found(self, collection: str, question: str) -> Deferred[tuple[Passage, ...]]:
         """

@@ -175,7 +175,7 @@ class OwnCalls:
                 attempt, first_seconds=0.5, longest_seconds=8.0, random=self._random
             )
             try:
-                answer = await self._once(method, url, headers, body, limit)
+                answer = await self.attempt(method, url, headers, body, limit, deadline)
             except _NETWORK_TROUBLE:
                 if self._is_last(attempt, wait, deadline):
                     raise
@@ -191,16 +191,34 @@ class OwnCalls:
     def _is_last(self, attempt: int, wait: float, deadline: float) -> bool:
         return attempt >= self._attempts or self._clock.seconds() + wait >= deadline
 
-    async def _once(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, limit: int
+    async def attempt(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limit_bytes: int,
+        deadline: float,
     ) -> OwnAnswer:
+        """
+        Ask once; whoever makes many calls to one server may wait in here for its pace.
+
+        :param method: as :meth:`ask` is given it; so are the next ones.
+        :param url: likewise.
+        :param headers: likewise.
+        :param body: likewise.
+        :param limit_bytes: likewise.
+        :param deadline: by the clock, of all attempts: then this one is cancelled.
+        :return: the answer, whatever its status.
+        :raise Exception: there was none.
+        """
         fields = Headers({name: [value] for name, value in headers.items()})
         # Our own producer: treq's takes the global reactor to feed a body in turns, and the agent sends it only once.
         data = None if body is None else BytesBody(body)
         response = await self._client.request(
             method, url, headers=fields, data=data, allow_redirects=False, unbuffered=True
         )
-        content = await collect_body(response.original, limit)
+        content = await collect_body(response.original, limit_bytes)
 
         def sent(name: bytes) -> str | None:
             # Asked for as bytes: asked for as text, Twisted decodes as UTF-8, which a server's words need not be.

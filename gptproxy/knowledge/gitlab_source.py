@@ -11,7 +11,7 @@ https://docs.gitlab.com/api/wikis/, https://docs.gitlab.com/api/rest/#keyset-bas
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from urllib.parse import quote, urlencode, urljoin
 
@@ -31,8 +31,12 @@ __all__ = ["GitLabAccess", "GitLabPlace", "GitLabSource"]
 _AT_ONCE = 4
 # A page of 100 entries is about 30 KiB.
 _PAGE_BYTES = 4 * 1024 * 1024
-# A wiki comes in one answer, which is not cut into pages.
-_WIKI_BYTES = 64 * 1024 * 1024
+# A wiki comes in one answer, which is not cut into pages, and is in memory then. Of a larger one the pages are listed
+# without their texts, and downloaded one by one.
+_WIKI_BYTES = 16 * 1024 * 1024
+# What JSON makes of a text at most: \u and four digits for a byte.
+_JSON_GROWTH = 6
+_TOO_LARGE = "ResponseTooLarge"
 # 100 entries each: what no repository with documents comes near, and a loop of links would.
 _PAGES_MOST = 20_000
 _TOTAL_SECONDS = 300.0
@@ -52,7 +56,7 @@ class GitLabPlace:
 
     :param project: the project's full path.
     :param ref: branch, tag or commit; "" for the default branch.
-    :param path: folder in the repository; "" for all of it, and the wiki.
+    :param path: folder or file in the repository; "" for all of it, and the wiki.
     """
 
     project: str
@@ -105,8 +109,9 @@ class GitLabSource:
         self._access = access
         self._base = f"{access.url}/api/v4/projects/{quote(place.project, safe='')}"
         self._files: Iterator[FoundFile] = iter(())
-        # A wiki's pages come with the list of them.
+        # A wiki's pages come with the list of them; of a large one what is known is where they are.
         self._pages: dict[str, bytes] = {}
+        self._page_urls: dict[str, str] = {}
         self.spec = str(place)
         self.project: str | None = place.project
         self.notes: list[Skipped] = []
@@ -138,41 +143,65 @@ class GitLabSource:
         if page is not None:
             return Contents(file, page)
         most = largest_bytes(file.format)
+        too_large = Contents(file, Unfit(f"larger than {most // 2**20} MiB"))
+        page_url = self._page_urls.get(file.location)
+        url = page_url or f"{self._base}/repository/blobs/{file.blob_id}/raw"
         try:
-            answer = await self._get(f"{self._base}/repository/blobs/{file.blob_id}/raw", most)
+            answer = await self._get(url, most * (_JSON_GROWTH if page_url else 1))
+            if answer.status != 200:
+                raise Unreachable(f"GitLab answered {answer.status}")
+            data = _page_text(answer.body) if page_url else answer.body
         except Unreachable as error:
-            if "ResponseTooLarge" in str(error):
-                return Contents(file, Unfit(f"larger than {most // 2**20} MiB"))
-            return Contents(file, error)
-        if answer.status != 200:
-            return Contents(file, Unreachable(f"GitLab answered {answer.status}"))
-        return Contents(file, answer.body)
+            return too_large if _TOO_LARGE in str(error) else Contents(file, error)
+        return Contents(file, data) if len(data) <= most else too_large
 
     async def _tree(self) -> list[FoundFile]:
-        query = {"recursive": "true", "per_page": "100", "pagination": "keyset"}
-        if self._place.ref:
-            query["ref"] = self._place.ref
-        if self._place.path:
-            query["path"] = self._place.path
+        path = self._place.path
+        files, refused = await self._listing(path, self._file, recursive=True)
+        if path and not files:
+            # A file is no tree. Its blob id stands in its folder's.
+            files, _ = await self._listing(path.rpartition("/")[0], self._named, recursive=False)
+        if not files and refused is not None:
+            raise Unreachable(_why(refused, "repository"))
+        return files
+
+    async def _listing(
+        self,
+        path: str,
+        chosen: Callable[[Mapping[str, object]], FoundFile | None],
+        *,
+        recursive: bool,
+    ) -> tuple[list[FoundFile], OwnAnswer | None]:
+        """:return: what is chosen of a folder, and GitLab's answer where it knows no such folder."""
+        query = {"recursive": str(recursive).lower(), "per_page": "100", "pagination": "keyset"}
+        query |= {"ref": self._place.ref} if self._place.ref else {}
+        query |= {"path": path} if path else {}
         url: str | None = f"{self._base}/repository/tree?{urlencode(query)}"
         files: list[FoundFile] = []
         for _ in range(_PAGES_MOST):
             if url is None:
-                return files
+                return files, None
             answer = await self._get(url, _PAGE_BYTES)
+            if answer.status == 404 and self._place.path:
+                return [], answer
             if answer.status != 200:
                 raise Unreachable(_why(answer, "repository"))
-            found = (self._file(entry) for entry in _listed(answer.body))
+            found = (chosen(entry) for entry in _listed(answer.body))
             files += [file for file in found if file is not None]
             url = self._next(answer)
         raise Unreachable("GitLab's list of files does not end")
 
-    def _file(self, entry: Mapping[str, object]) -> FoundFile | None:
+    def _named(self, entry: Mapping[str, object]) -> FoundFile | None:
+        """:return: the file that the operator has named, whatever its name says of it."""
+        return self._file(entry, named=True) if entry.get("path") == self._place.path else None
+
+    def _file(self, entry: Mapping[str, object], *, named: bool = False) -> FoundFile | None:
+        """:return: a document; None where the entry is none."""
         path, mode, blob = entry.get("path"), entry.get("mode"), entry.get("id")
         if not (isinstance(path, str) and isinstance(mode, str) and isinstance(blob, str)):
             raise Unreachable("GitLab's list of files is not as its API promises")
-        found = format_of(path)
-        hidden = any(part.startswith(".") for part in path.split("/"))
+        found = format_of(path) or (FileFormat.PLAIN if named else None)
+        hidden = not named and any(part.startswith(".") for part in path.split("/"))
         if entry.get("type") != "blob" or not mode.startswith("100") or hidden or found is None:
             return None
         if not re.fullmatch("[0-9a-f]{40,64}", blob):
@@ -180,23 +209,33 @@ class GitLabSource:
         return FoundFile(f"repository:{path}", f"{self._place.project}/{path}", found, blob)
 
     async def _wiki(self) -> list[FoundFile]:
-        answer = await self._get(f"{self._base}/wikis?with_content=1", _WIKI_BYTES)
+        whole = True
+        try:
+            answer = await self._get(f"{self._base}/wikis?with_content=1", _WIKI_BYTES)
+        except Unreachable as error:
+            if _TOO_LARGE not in str(error):
+                raise
+            whole = False
+            answer = await self._get(f"{self._base}/wikis", _WIKI_BYTES)
         if answer.status == 404:
             return []  # it is switched off
         if answer.status != 200:
             raise Unreachable(_why(answer, "wiki"))
-        files = []
-        for page in _listed(answer.body):
-            slug, content = page.get("slug"), page.get("content")
-            if not (isinstance(slug, str) and isinstance(content, str)):
-                raise Unreachable("GitLab's wiki is not as its API promises")
-            data = content.encode()
-            name = f"{self._place.project}/-/wikis/{slug}"
-            of = _WIKI_FORMATS.get(str(page.get("format")), FileFormat.PLAIN)
-            file = FoundFile(f"wiki:{slug}", name, of, blob_id(data))
-            self._pages[file.location] = data
-            files.append(file)
-        return files
+        return [self._page(entry, whole=whole) for entry in _listed(answer.body)]
+
+    def _page(self, entry: Mapping[str, object], *, whole: bool) -> FoundFile:
+        slug, content = entry.get("slug"), entry.get("content") if whole else ""
+        if not (isinstance(slug, str) and isinstance(content, str)):
+            raise Unreachable("GitLab's wiki is not as its API promises")
+        name = f"{self._place.project}/-/wikis/{slug}"
+        of = _WIKI_FORMATS.get(str(entry.get("format")), FileFormat.PLAIN)
+        location = f"wiki:{slug}"
+        if not whole:
+            self._page_urls[location] = f"{self._base}/wikis/{quote(slug, safe='')}"
+            return FoundFile(location, name, of)
+        data = content.encode()
+        self._pages[location] = data
+        return FoundFile(location, name, of, blob_id(data))
 
     async def _get(self, url: str, limit: int) -> OwnAnswer:
         for _ in range(_REDIRECTIONS_MOST):
@@ -235,6 +274,18 @@ def _listed(body: bytes) -> list[Mapping[str, object]]:
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise Unreachable("GitLab's answer is not the list that its API promises")
     return listed
+
+
+def _page_text(body: bytes) -> bytes:
+    """:return: a wiki page's text."""
+    try:
+        page = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Unreachable("GitLab's answer is not JSON") from error
+    content = page.get("content") if isinstance(page, dict) else None
+    if not isinstance(content, str):
+        raise Unreachable("GitLab's wiki is not as its API promises")
+    return content.encode()
 
 
 def _why(answer: OwnAnswer, what: str) -> str:

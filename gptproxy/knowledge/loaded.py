@@ -55,6 +55,8 @@ class Loaded:
     :param passages: how many the collection has, counted up to :data:`COUNTED_PASSAGES`.
     :param loaded_at_s: when, by the clock that was given.
     :param pause_s: how long it is not loaded again.
+    :param word_counts: how many passages have a word, of those that were asked for: the commonest ones come again and
+        again, and take the longest to count. Any thread adds to it.
     """
 
     collection: Collection
@@ -64,6 +66,7 @@ class Loaded:
     passages: int
     loaded_at_s: float
     pause_s: float
+    word_counts: dict[str, int] = field(factory=dict, repr=False)
 
     def same_vectors_as(self, collection: Collection) -> bool:
         """:return: whether a question for the collection, as it is now, can be asked here."""

@@ -95,6 +95,16 @@ class KnowledgeReader:
             ).fetchone()
         return Collection(row[0], row[1], row[2], None if active is None else ActiveSet(*active))
 
+    def is_alone(self, collection: Collection) -> bool:
+        """
+        Tell whether the database has nothing else.
+
+        :param collection: from this reader.
+        :return: whether there is no other collection.
+        """
+        others = "SELECT count(*) FROM (SELECT 1 FROM collections WHERE collection_id != ? LIMIT 1)"
+        return self._count(others, (collection.collection_id,)) == 0
+
     def sources(self, collection: Collection) -> tuple[Source, ...]:
         """
         Tell where a collection's documents are from.

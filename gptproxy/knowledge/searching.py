@@ -55,6 +55,12 @@ collection its commonest words are left out as far as more passages have them. T
 twenty-fifth of them at 30 % of the passages, a fifth at 10 %), so it is no lower.
 """
 
+_COMMON_PASSAGES: Final = 1_000
+"""Counting fewer takes a fraction of a millisecond."""
+
+_COUNTS_MOST: Final = 10_000
+"""Words, some hundred bytes each. No collection has so many common ones; what questions say is anybody's."""
+
 _PASSAGES: Final = 20
 """About as many as a long context is worth; augmentation takes from these what fits."""
 
@@ -221,13 +227,11 @@ def _words(
 ) -> list[tuple[float, int]]:
     """:return: BM25 scores, the least being the best, and ids."""
     terms = question_terms(question)
-    scope = f"c{loaded.collection.collection_id}"
+    own = loaded.collection
+    scope = None if reader.is_alone(own) else f"c{own.collection_id}"
     if loaded.passages > _RANKED_PASSAGES:
-        most = _RANKED_PASSAGES + 1
-        terms = telling_terms(
-            {term: reader.word_count(word_query([term], scope), most, overdue) for term in terms},
-            _RANKED_PASSAGES,
-        )
+        counts = {term: _word_count(reader, loaded, term, scope, overdue) for term in terms}
+        terms = telling_terms(counts, _RANKED_PASSAGES)
     if not terms:
         return []
     query = word_query(terms, scope)
@@ -244,6 +248,24 @@ def _words(
         if len(readable) >= _DEPTH or len(found) < limit:
             return readable[:_DEPTH]
         limit *= 4
+
+
+def _word_count(
+    reader: KnowledgeReader,
+    loaded: Loaded,
+    term: str,
+    scope: str | None,
+    overdue: Callable[[], bool],
+) -> int:
+    """:return: how many passages have a word, as far as that matters."""
+    known = loaded.word_counts.get(term)
+    if known is not None:
+        return known
+    count = reader.word_count(word_query([term], scope), _RANKED_PASSAGES + 1, overdue)
+    # A count that was stopped says nothing; of rare words there are any number, and they are counted quickly.
+    if count >= _COMMON_PASSAGES and len(loaded.word_counts) < _COUNTS_MOST and not overdue():
+        loaded.word_counts[term] = count
+    return count
 
 
 def _similarities(

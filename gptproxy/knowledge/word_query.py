@@ -67,13 +67,15 @@ def telling_terms(counts: Mapping[str, int], most: int) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def word_query(terms: Sequence[str], scope: str) -> str:
+def word_query(terms: Sequence[str], scope: str | None) -> str:
     """
     Put terms as a query for any of them.
 
     :param terms: from :func:`question_terms`, one at least.
-    :param scope: the word in the column ``scope`` that names the collection.
+    :param scope: the word in the column ``scope`` that names the collection; None: of whatever collection, where there
+        is one only. That word is in all its passages, and BM25 counts each word's.
     :return: FTS5's query.
     """
     quoted = " OR ".join(f'"{term}"' for term in terms)
-    return f'scope : "{scope}" AND {{heading text}} : ({quoted})'
+    within = "" if scope is None else f'scope : "{scope}" AND '
+    return f"{within}{{heading text}} : ({quoted})"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -88,6 +89,7 @@ class GitLabTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.calls = _Calls()
+        self.root = folder_of(self)
         self.place = GitLabPlace("group/sub/project", "", "")
         self.tree = f"{_PROJECT}/repository/tree?recursive=true&per_page=100&pagination=keyset"
         self.wiki = f"{_PROJECT}/wikis?with_content=1"
@@ -159,6 +161,69 @@ class GitLabTests(SynchronousTestCase):
         self.assertEqual(self.listed(), [])
         self.assertNotIn(self.wiki, self.calls.asked)
 
+    def test_a_single_file(self) -> None:
+        """Its blob id is in its folder's list; a name that says nothing, or is hidden, is read as text."""
+        for path, kind in (
+            ("docs/a.md", FileFormat.MARKDOWN),
+            ("LICENCE", FileFormat.PLAIN),
+            (".x/.notes", FileFormat.PLAIN),
+        ):
+            for absent in (OwnAnswer(404, b""), OwnAnswer(200, b"[]")):
+                self.place = GitLabPlace("group/sub/project", "", path)
+                folder = path.rpartition("/")[0]
+                within = (
+                    f"{_PROJECT}/repository/tree?recursive=false&per_page=100&pagination=keyset"
+                )
+                within += f"&path={folder.replace('/', '%2F')}" if folder else ""
+                asked = f"{self.tree}&path={path.replace('/', '%2F')}"
+                self.calls.answers[asked] = absent
+                other = _entry(f"{folder}/b.md".lstrip("/"), "b" * 40)
+                self.answer(within, [other, _entry(path, "a" * 40)])
+                name = f"group/sub/project/{path}"
+                self.assertEqual(
+                    self.listed(), [FoundFile(f"repository:{path}", name, kind, "a" * 40)]
+                )
+                # A link of that name is none, nor is what is not there.
+                self.answer(within, [_entry(path, mode="120000")])
+                if absent.status == 404:
+                    self.assertIn("knows no such", self.failure())
+                    del self.calls.answers[within]
+                    self.assertIn("knows no such", self.failure())
+                else:
+                    self.assertEqual(self.listed(), [])
+
+    def test_a_large_wiki(self) -> None:
+        """Its pages are listed without texts and downloaded one by one; one that is too large is told."""
+        self.answer(self.tree, [])
+        self.calls.answers[self.wiki] = NoAnswer("ResponseTooLarge")
+        pages = f"{_PROJECT}/wikis"
+        self.answer(pages, [{"slug": slug, "format": "markdown"} for slug in ("a/b", "c", "d")])
+        files = self.listed()
+        self.assertEqual([file.blob_id for file in files], [None] * 3)
+        self.answer(f"{pages}/a%2Fb", {"content": "# Ü"})
+        self.answer(f"{pages}/c", {"content": "x" * (11 * 2**20)})
+        source = self.source()
+        self.successResultOf(Deferred.fromCoroutine(source.begin()))
+        read = self.successResultOf(Deferred.fromCoroutine(source.read(files)))
+        self.assertEqual(read[0].data, "# Ü".encode())
+        self.assertIsInstance(read[1].data, Unfit)
+        self.assertIsInstance(read[2].data, Unreachable)
+        for body in (b"<html>", b"[]", b"{}"):
+            self.calls.answers[f"{pages}/d"] = OwnAnswer(200, body)
+            (page,) = self.successResultOf(Deferred.fromCoroutine(source.read(files[2:])))
+            self.assertIsInstance(page.data, Unreachable)
+        # Fed, and synced: what has not changed is embedded once.
+        embedding = Embedding()
+        for written in (2, 0):
+            how = HowToEmbed(embedding, EmbeddingModel("m"))
+            self.answer(f"{pages}/d", {"content": "# D"})
+            database = self.root / "k.db"
+            feeding = Feeding(database, how, SameThread(), lambda _: None, Clock())
+            report = self.successResultOf(feeding.feed("c", [self.source()]))
+            self.assertEqual((report.written, len(report.skipped)), (written, 1))
+        self.assertEqual(len(texts(database)), 3)
+        self.assertEqual(sum(map(len, embedding.calls)), 2)
+
     def test_other_hosts_are_not_asked(self) -> None:
         """The token goes nowhere but to the configured GitLab, whatever it answers."""
         for field in ("link", "location"):
@@ -217,13 +282,13 @@ class GitLabTests(SynchronousTestCase):
 
     def test_feeding_and_syncing(self) -> None:
         """What has not changed is not downloaded again; what cannot be had now stays."""
-        database = folder_of(self) / "k.db"
+        database = self.root / "k.db"
         embedding = Embedding()
 
         def sync() -> FeedReport:
             self.calls.asked.clear()
             how = HowToEmbed(embedding, EmbeddingModel("m"))
-            feeding = Feeding(Path(database), how, SameThread(), lambda _: None)
+            feeding = Feeding(Path(database), how, SameThread(), lambda _: None, Clock())
             report: FeedReport = self.successResultOf(
                 feeding.feed("c", [self.source()], members_only=True)
             )

@@ -94,6 +94,70 @@ def test_common_words_of_a_large_collection(path: Path, monkeypatch: pytest.Monk
     assert _search(path, "qwxz", words_alone=True) == ()
 
 
+def test_a_common_word_is_counted_once_for_each_version(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each question; a count that was stopped is not kept, nor a rare word's."""
+    monkeypatch.setattr(searching, "_RANKED_PASSAGES", 2)
+    monkeypatch.setattr(searching, "_COMMON_PASSAGES", 2)
+    counted: list[str] = []
+    count = KnowledgeReader.word_count
+
+    def counting(reader: KnowledgeReader, query: str, *more: object) -> int:
+        counted.append(query)
+        return count(reader, query, *more)  # type: ignore[arg-type]  # as they come
+
+    monkeypatch.setattr(KnowledgeReader, "word_count", counting)
+    collections = LoadedCollections(path, lambda: 0.0)
+
+    def ask(question: str, *, overdue: bool = False) -> int:
+        counted.clear()
+        search(collections, [Asking("docs")], question, {}, lambda: overdue)
+        return len(counted)
+
+    assert ask("the TLS module", overdue=True) == 2
+    assert ask("the TLS module") == 2
+    assert ask("the TLS module") == 1
+    assert counted == ['{heading text} : ("tls")']
+    with KnowledgeReader(path) as reader:
+        assert collections.current(reader, "docs").word_counts == {"module": 3}
+    put_document(path, "docs", None, "new/a.md", [Excerpt("new", "another module")])
+    collections = LoadedCollections(path, lambda: 0.0)
+    assert ask("the TLS module") == 2
+    monkeypatch.setattr(searching, "_COUNTS_MOST", 0)
+    collections = LoadedCollections(path, lambda: 0.0)
+    assert [ask("the TLS module"), ask("the TLS module")] == [2, 2]
+
+
+def test_the_only_collection_needs_no_scope(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found, and its order, are the same; beside another collection the scope is there."""
+    queries: list[str] = []
+    hits = KnowledgeReader.word_hits
+
+    def asked(reader: KnowledgeReader, query: str, *more: object) -> object:
+        queries.append(query)
+        return hits(reader, query, *more)  # type: ignore[arg-type]  # as they come
+
+    monkeypatch.setattr(KnowledgeReader, "word_hits", asked)
+    question = "which module speaks TLS or opens SQLite"
+    alone = [one.passage_id for one in _search(path, question, words_alone=True)]
+    assert "scope" not in queries[0]
+    with KnowledgeReader(path) as reader:
+        scoped = hits(reader, f'scope : "c1" AND {queries[0]}', 50, lambda: False)
+        plain = hits(reader, queries[0], 50, lambda: False)
+        assert scoped is not None
+        assert plain is not None
+        assert [one for one, _ in scoped] == [one for one, _ in plain] == alone
+        assert [score for _, score in scoped] == pytest.approx([score for _, score in plain])
+    put_document(path, "other", None, "o/a.md", [Excerpt("o", "a module that speaks TLS")])
+    assert {one.heading for one in _search(path, question, words_alone=True)} == {
+        "http",
+        "db",
+        "ssl",
+    }
+    assert queries[1].startswith('scope : "c1" AND ')
+
+
 def test_a_least_score(path: Path) -> None:
     """Neither ranking brings what is further away."""
     found = _search(path, "the ssl module speaks TLS", Asking("docs", 0.9))

@@ -32,6 +32,7 @@ def test_a_query() -> None:
     """For any of the terms, in one collection."""
     expected = 'scope : "c7" AND {heading text} : ("open" OR "socket")'
     assert word_query(["open", "socket"], "c7") == expected
+    assert word_query(["open", "socket"], None) == '{heading text} : ("open" OR "socket")'
 
 
 @pytest.mark.parametrize(
@@ -70,4 +71,5 @@ def test_fts5_takes_every_question(question: str) -> None:
     if terms:
         query = word_query(terms, "c1")
         assert connection.execute("SELECT * FROM w WHERE w MATCH ?", (query,)).fetchall() == []
+        connection.execute("SELECT * FROM w WHERE w MATCH ?", (word_query(terms, None),)).fetchall()
     connection.close()

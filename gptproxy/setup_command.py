@@ -22,7 +22,8 @@ from twisted.internet.task import react
 from gptproxy.config import DEFAULT_PATH, ConfigurationError, Settings, settings_from
 from gptproxy.daemon import agent_for, own_calls
 from gptproxy.http import InvalidURL, IReactor, NoAnswer, OwnCalls
-from gptproxy.setup_files import Upstream, configuration_text, replace_file, unit_files
+from gptproxy.setup_files import Upstream, configuration_text, replace_file
+from gptproxy.setup_units import write_units
 
 __all__ = ["Dialogue", "set_up", "write_units"]
 
@@ -119,37 +120,6 @@ def set_up(path: Path | None, dialogue: Dialogue | None = None) -> int:
         if end.code:
             return 1
     return status
-
-
-def write_units(path: Path | None, root: Path = Path("/")) -> int:
-    """
-    Write the units of a service that runs this very installation.
-
-    :param path: the configuration that it will read; None: the daemon's own place.
-    :param root: what stands before the units' paths.
-    :return: the exit status.
-    """
-    twistd = Path(sys.executable).parent / "twistd"
-    if not twistd.exists():
-        return _fail(f"{twistd} is not there: gptproxy must be installed beside Twisted, in a venv")
-    if twistd.is_relative_to("/home") or twistd.is_relative_to("/root"):
-        return _fail(
-            f"{twistd} is in a home, which the service may not see: install it below /opt, say"
-        )
-    found = unit_files(str(twistd), (path or DEFAULT_PATH).absolute())
-    for target, text in found.items():
-        below = root / target.relative_to("/")
-        try:
-            below.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(below, text, 0o644)
-        except OSError as error:
-            return _fail(f"{below} cannot be written: {error.strerror}")
-        sys.stdout.write(f"wrote {below}\n")
-    sys.stdout.write(
-        "Now:\n  systemd-sysusers\n  chgrp -R gptproxy /etc/gptproxy\n  systemctl daemon-reload\n"
-        "  systemctl enable --now gptproxy.socket gptproxy.service\n"
-    )
-    return 0
 
 
 def _fail(message: str) -> int:

@@ -1,7 +1,7 @@
 """
-What ``gptproxy setup`` writes: a piece of configuration, and the units of a service; and how it gets onto the disk.
+What ``gptproxy setup`` writes: a piece of configuration; and how it gets onto the disk.
 
-Imports the process room's unit files as data; nothing else of gptproxy, and nothing of Twisted.
+Imports nothing of gptproxy, and nothing of Twisted.
 """
 
 from __future__ import annotations
@@ -11,15 +11,11 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 from attrs import field, frozen
 
-__all__ = ["Upstream", "configuration_text", "replace_file", "unit_files"]
-
-_DEBIAN_COMMAND = "ExecStart=/usr/bin/twistd3 "
-_DEBIAN_CONFIGURATION = "--config /etc/gptproxy/gptproxy.toml"
+__all__ = ["Upstream", "configuration_text", "replace_file"]
 
 
 @frozen
@@ -69,36 +65,6 @@ def configuration_text(before: str, gitlab: str, upstream: Upstream) -> str:
 def _quoted(text: str) -> str:
     """:return: TOML's basic string, whose escapes are JSON's (TOML 1.0, "String")."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def unit_files(twistd: str, configuration: Path) -> dict[Path, str]:
-    """
-    :param twistd: the command of the installation.
-    :param configuration: the file.
-    :return: the Debian package's units and its user, for an installation elsewhere.
-    """
-    units = files("gptproxy.process") / "units"
-    service = (units / "gptproxy.service").read_text("utf-8")
-    command = f"ExecStart={_for_systemd(twistd)} "
-    service = service.replace(_DEBIAN_COMMAND, command)
-    service = service.replace(_DEBIAN_CONFIGURATION, f"--config {_for_systemd(str(configuration))}")
-    # The package's manual pages are not there.
-    service, socket = (
-        "".join(line for line in text.splitlines(keepends=True) if "man:gptproxy" not in line)
-        for text in (service, (units / "gptproxy.socket").read_text("utf-8"))
-    )
-    return {
-        Path("/etc/systemd/system/gptproxy.service"): service,
-        Path("/etc/systemd/system/gptproxy.socket"): socket,
-        Path("/etc/sysusers.d/gptproxy.conf"): (units / "gptproxy.conf").read_text("utf-8"),
-    }
-
-
-def _for_systemd(text: str) -> str:
-    """:return: one word of a command line (systemd.service(5), COMMAND LINES; systemd.unit(5), SPECIFIERS)."""
-    doubled = text.replace("%", "%%").replace("$", "$$")
-    plain = all(character.isalnum() or character in "/._+-%$@" for character in doubled)
-    return doubled if plain else json.dumps(doubled, ensure_ascii=False)
 
 
 def replace_file(path: Path, text: str, mode: int) -> None:

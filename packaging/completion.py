@@ -1,7 +1,9 @@
 """
-Bash completion, made from the command's own arguments.
+Completion for bash and for zsh, made from the command's own arguments.
 
-    python3 packaging/completion.py FILE
+    python3 packaging/completion.py DIRECTORY
+
+writes ``gptproxy`` for bash and ``_gptproxy`` for zsh.
 """
 
 from __future__ import annotations
@@ -27,14 +29,18 @@ def words(
             yield from words(inner, f"{above} {name}".strip())
 
 
-def completion() -> str:
-    """:return: the script."""
+def patterns() -> tuple[str, str, list[tuple[str, str]]]:
+    """:return: patterns of ``case``: commands, and options that take a value; and what may follow each command."""
     found = list(words(_parser()))
-    follow = "\n".join(
-        f'        "{name}") words="{" ".join(after)}" ;;' for name, after, _ in found
-    )
     names = "|".join(f'"{name}"' for name, _, _ in found if name)
     valued = "|".join(sorted({name for _, _, options in found for name in options})) or "--"
+    return names, valued, [(name, " ".join(after)) for name, after, _ in found]
+
+
+def bash() -> str:
+    """:return: the script for bash."""
+    names, valued, found = patterns()
+    follow = "\n".join(f'        "{name}") words="{after}" ;;' for name, after in found)
     return f"""\
 # bash completion for gptproxy; made by packaging/completion.py
 
@@ -60,7 +66,35 @@ complete -F _gptproxy gptproxy
 """
 
 
+def zsh() -> str:
+    """:return: the script for zsh."""
+    names, valued, found = patterns()
+    follow = "\n".join(f'    ("{name}") follow=({after}) ;;' for name, after in found)
+    return f"""\
+#compdef gptproxy
+# zsh completion for gptproxy; made by packaging/completion.py
+
+local -a follow
+local command= next word
+for word in ${{words[2,CURRENT-1]}}; do
+    next="${{command:+$command }}$word"
+    case $next in
+    ({names}) command=$next ;;
+    esac
+done
+case ${{words[CURRENT-1]}} in
+    ({valued}) _files; return ;;
+esac
+case $command in
+{follow}
+esac
+(( $#follow )) && compadd -a follow && return
+_files
+"""
+
+
 if __name__ == "__main__":
-    script = Path(sys.argv[1])
-    script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(completion(), "utf-8")
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "gptproxy").write_text(bash(), "utf-8")
+    (directory / "_gptproxy").write_text(zsh(), "utf-8")

@@ -29,7 +29,11 @@ until_so() {
     done
 }
 mode() { [ "$(stat -c '%a %U:%G' "$1")" = "$2" ]; }
-says() { grep -q "$1" <<<"$("${@:2}" 2>&1)"; }
+says() {
+    local words
+    words=$("${@:2}" 2>&1)
+    grep -q "$1" <<<"$words" || { echo "$words"; return 1; }
+}
 load() { python3 /mnt/load.py "$@" >/tmp/load.json; }
 # loaded WHAT LIMIT: the figures, and whether nothing failed and the worst wait is within the limit
 loaded() {
@@ -77,6 +81,38 @@ question='{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]
 try "a chat over TLS, the key by a credential" says '"content"' chat "$question"
 try "a stream" says 'data: \[DONE\]' chat "${question%\}}, \"stream\": true}" --no-buffer
 try "the page is gone" says unknown_url ask https://localhost/
+# Encrypted for this machine; and what the commands beside the service see of it.
+install -m 0700 -d /etc/credstore.encrypted
+try "a credential is encrypted" systemd-creds encrypt --with-key=host /etc/credstore/gptproxy.azure \
+    /etc/credstore.encrypted/gptproxy.azure
+rm -f /etc/credstore/gptproxy.azure
+systemctl restart gptproxy.service
+try "  a chat, the key by it" says '"content"' chat "$question"
+try "  check beside the service has it" says '^0 errors' gptproxy check --online
+try "  so it has as the service's user" says '^0 errors' \
+    setpriv --reuid gptproxy --regid gptproxy --clear-groups gptproxy check --online
+chmod 0644 /etc/gptproxy/key.pem
+try "check tells of a key that everybody can read" says '^error .*key.pem' gptproxy check
+chmod 0640 /etc/gptproxy/key.pem
+
+# The journal's own fields.
+sed -i 's/^#format = .*/format = "journal"/' /etc/gptproxy/gptproxy.toml
+systemctl restart gptproxy.service
+try "a chat, logged to the journal" says '"content"' chat "$question"
+fields() { journalctl -t gptproxy -o json --no-pager "$@"; }
+entry() {
+    fields GPTPROXY_CALLER=alice GPTPROXY_STATUS=200 | python3 -c 'import json, sys
+found = [json.loads(line) for line in sys.stdin]
+last = found[-1]
+assert last["_SYSTEMD_UNIT"] == "gptproxy.service" and last["PRIORITY"] == "6", last
+assert last["GPTPROXY_MODEL"] == "gpt-4o" and last["GPTPROXY_UPSTREAM"] == "primary", last
+assert int(last["GPTPROXY_TOKENS_OUT"]) > 0 and float(last["GPTPROXY_SECONDS"]) > 0.0, last
+assert last["MESSAGE"] and last["GPTPROXY_REQUEST_ID"] in last["MESSAGE"], last'
+}
+try "  its fields" until_so 5 entry
+try "  and no key in it" says '^0$' sh -c 'journalctl -o json --no-pager | grep -c "azure-key-primary\|glpat-sandbox" || true'
+sed -i 's/^format = "journal"/#format = "text"/' /etc/gptproxy/gptproxy.toml
+systemctl restart gptproxy.service
 
 # A new certificate by a reload.
 before=$(openssl x509 -in /etc/gptproxy/cert.pem -noout -fingerprint)
@@ -96,6 +132,19 @@ try "reload with a changed certificate" until_so 5 sh -c \
     "test \"\$(openssl s_client -connect localhost:443 </dev/null 2>/dev/null | openssl x509 -noout -fingerprint)\" != '$before'"
 try "  in the same process" test "$(pid)" = "$process"
 try "  active again" until_so 5 systemctl is-active gptproxy.service
+
+# Certbot's hook.
+live=/etc/letsencrypt/live/gpt.example.com
+mkdir -p $live
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -keyout $live/privkey.pem -out $live/fullchain.pem 2>/dev/null
+hook() { RENEWED_LINEAGE=$1 sh /usr/share/doc/gptproxy/proxies/certbot-deploy-hook.sh; }
+try "certbot's hook, for another certificate" hook /etc/letsencrypt/live/other.example.com
+try "certbot's hook" hook $live
+renewed() { [ "$(served)" = "$(openssl x509 -in $live/fullchain.pem -noout -fingerprint)" ]; }
+try "  the renewed certificate is served" until_so 5 renewed
+try "  by the same process" test "$(pid)" = "$process"
+try "  its key is 0640 root:gptproxy" mode /etc/gptproxy/key.pem '640 root:gptproxy'
 
 # Restarts under load.
 for round in 1 2 3 4 5; do
@@ -127,33 +176,118 @@ rm -r /run/systemd/system/gptproxy.service.d
 systemctl daemon-reload
 systemctl restart gptproxy.service
 
-# An upgrade while a stream runs.
-curl --silent --show-error --fail --max-time 10 -H 'content-type: application/json' \
-    -d '[{"role": "azure", "fault": "slow_events", "delay_seconds": 1.0}]' "$(address gitlab)/sandbox/faults" >/dev/null ||
-    bad "the stand-ins cannot be slowed down"
-load 10 & loading=$!
-{
-    chat "${question%\}}, \"stream\": true}" --no-buffer --max-time 90 >/tmp/stream 2>&1
-    date +%s.%N >/tmp/stream-ended
-} & streaming=$!
-sleep 1
-cp /etc/gptproxy/gptproxy.toml /tmp/before.toml
-since() { systemctl show --property ActiveEnterTimestampMonotonic --value gptproxy.socket; }
-opened=$(since)
-began=$(date +%s.%N)
-try "upgrade under load" dpkg -i /mnt/gptproxy-later.deb
-wait $loading
-wait $streaming
-curl --silent --request DELETE "$(address gitlab)/sandbox/faults" >/dev/null
-# A single process ends what runs before the next one begins: new calls wait as long as the stream does, and a restart.
-rest=$(python3 -c 'import sys; print(round(max(0.0, float(sys.argv[1]) - float(sys.argv[2])), 3))' \
-    "$(cat /tmp/stream-ended)" "$began")
-loaded "  calls during the upgrade, the stream took $rest s more" "$(python3 -c "print($rest + 1.0)")"
-try "  the stream is whole" says 'data: \[DONE\]' cat /tmp/stream
-try "  the socket stayed open" test "$(since)" = "$opened"
-try "  the configuration is the administrator's" cmp /etc/gptproxy/gptproxy.toml /tmp/before.toml
+# Many streams, slow ones, while the service restarts: a single process, several with a parent, and two that share the port.
+slow() {
+    curl --silent --show-error --fail --max-time 10 -H 'content-type: application/json' \
+        -d '[{"role": "azure", "fault": "slow_events", "times": null, "delay_seconds": 0.5}]' "$(address gitlab)/sandbox/faults" >/dev/null ||
+        bad "the stand-ins cannot be slowed down"
+}
+quick() { curl --silent --request DELETE "$(address gitlab)/sandbox/faults" >/dev/null; }
+# under_streams COMMAND...: runs it while 200 streams run; streams.json and load.json are what became of both
+under_streams() {
+    slow
+    rm -f /tmp/started
+    # Read to their ends: the last ones begin long after it has returned.
+    python3 /mnt/streams.py 30 200 /tmp/started >/tmp/streams.json &
+    local streaming=$!
+    until_so 25 test -e /tmp/started || bad "200 streams do not start: $(cat /tmp/streams.json)"
+    load 28 & local loading=$!
+    sleep 1
+    local began
+    began=$(date +%s.%N)
+    "$@"
+    took=$(python3 -c "print(round($(date +%s.%N) - $began, 1))")
+    wait $loading
+    wait $streaming
+    quick
+}
+whole() { python3 -c 'import json; f = json.load(open("/tmp/streams.json")); raise SystemExit(f["failed"] > 0 or f["whole"] < 200)'; }
+# streamed WHAT: whether none was cut
+streamed() {
+    if whole; then ok "$1: $(cat /tmp/streams.json)"; else bad "$1: $(cat /tmp/streams.json)"; fi
+}
+under_streams systemctl restart gptproxy.service
+echo "      a single process, restarted under 200 streams in $took s: $(cat /tmp/load.json)"
+streamed "  its streams"
+cp /etc/gptproxy/gptproxy.toml /tmp/single.toml
+sed -i 's/^#workers = .*/workers = 2/' /etc/gptproxy/gptproxy.toml
+try "a parent with two workers" systemctl restart gptproxy.service
+try "  which serve" says '"content"' chat "$question"
+under_streams systemctl restart gptproxy.service
+echo "      a parent with two workers, restarted under 200 streams in $took s: $(cat /tmp/load.json)"
+streamed "  its streams"
+cat /tmp/single.toml >/etc/gptproxy/gptproxy.toml
+printf '[admin]\nlisten = "unix:/run/gptproxy/admin"\n' >>/etc/gptproxy/gptproxy.toml
+try "two workers that share the port" systemctl start gptproxy@1.service gptproxy@2.service
+systemctl disable --quiet --now gptproxy.service
+try "  each has its own admin listener" says '"' sh -c \
+    'curl -sf --unix-socket /run/gptproxy-1/admin http://l/status && curl -sf --unix-socket /run/gptproxy-2/admin http://l/status'
+roll() { systemctl restart gptproxy@1.service && systemctl restart gptproxy@2.service; }
+for round in 1 2 3; do
+    under_streams roll
+    loaded "two workers, restarted one after the other under 200 streams in $took s, $round of 3" 0.4
+    streamed "  their streams"
+done
+upgrade() { dpkg -i /mnt/gptproxy-later.deb >/dev/null 2>&1; }
+since() { systemctl show --property "${2:-ActiveEnterTimestampMonotonic}" --value "$1"; }
+opened=$(since gptproxy.socket)
+starts="$(since gptproxy@1.service) $(since gptproxy@2.service)"
+under_streams upgrade
+loaded "  upgraded under 200 streams in $took s" 0.4
+streamed "  their streams"
 try "  the new version runs" says '+later' dpkg-query -W gptproxy
-try "  active" until_so 20 systemctl is-active gptproxy.service
+try "  one began after the other was ready" python3 -c 'import sys
+before = [int(each) for each in sys.argv[1].split()]
+ready = [int(each) for each in sys.argv[3:]]
+assert before[0] < ready[0] < int(sys.argv[2]) < ready[1]' \
+    "$starts" "$(since gptproxy@2.service InactiveExitTimestampMonotonic)" \
+    "$(since gptproxy@1.service)" "$(since gptproxy@2.service)"
+try "  the socket stayed open" test "$(since gptproxy.socket)" = "$opened"
+try "  nobody started the single process" says '^inactive$' sh -c 'systemctl is-active gptproxy.service || true'
+systemctl enable --quiet --now gptproxy.service
+systemctl stop 'gptproxy@*.service'
+cat /tmp/single.toml >/etc/gptproxy/gptproxy.toml
+dpkg -i /mnt/gptproxy.deb >/dev/null 2>&1
+systemctl restart gptproxy.service
+
+# An upgrade of the single process while a stream runs.
+# upgraded WHAT PACKAGE
+upgraded() {
+    slow
+    load 10 & local loading=$!
+    {
+        chat "${question%\}}, \"stream\": true}" --no-buffer --max-time 90 >/tmp/stream 2>&1
+        date +%s.%N >/tmp/stream-ended
+    } & local streaming=$!
+    sleep 1
+    cp /etc/gptproxy/gptproxy.toml /tmp/before.toml
+    local opened began rest
+    opened=$(since gptproxy.socket)
+    began=$(date +%s.%N)
+    try "$1" dpkg -i "$2"
+    wait $loading
+    wait $streaming
+    quick
+    # A single process ends what runs before the next one begins: new calls wait as long as the stream does, and a restart.
+    rest=$(python3 -c 'import sys; print(round(max(0.0, float(sys.argv[1]) - float(sys.argv[2])), 3))' \
+        "$(cat /tmp/stream-ended)" "$began")
+    loaded "  calls during the upgrade, the stream took $rest s more" "$(python3 -c "print($rest + 1.0)")"
+    try "  the stream is whole" says 'data: \[DONE\]' cat /tmp/stream
+    try "  the socket stayed open" test "$(since gptproxy.socket)" = "$opened"
+    try "  the configuration is the administrator's" cmp /etc/gptproxy/gptproxy.toml /tmp/before.toml
+    try "  the new version runs" says "$(dpkg-deb -f "$2" Version)" dpkg-query -W gptproxy
+    try "  active" until_so 20 systemctl is-active gptproxy.service
+    try "  and answers" says '"content"' chat "$question"
+}
+if [ -e /mnt/gptproxy-older.deb ]; then
+    try "the older package" dpkg -i --force-downgrade /mnt/gptproxy-older.deb
+    try "  runs" until_so 20 systemctl is-active gptproxy.service
+    upgraded "upgrade from $(dpkg-deb -f /mnt/gptproxy-older.deb Version)" /mnt/gptproxy.deb
+fi
+for round in 1 2 3; do
+    dpkg -i --force-downgrade /mnt/gptproxy.deb >/dev/null 2>&1
+    upgraded "upgrade under load, $round of 3" /mnt/gptproxy-later.deb
+done
 
 # A full disk where it keeps its data.
 systemctl stop gptproxy.service gptproxy.socket
@@ -193,7 +327,7 @@ rm -f /etc/gptproxy/key.pem /etc/gptproxy/cert.pem
 rmdir /etc/gptproxy 2>/dev/null
 try "  and nothing else" says '^$' sh -c \
     'find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /mnt -o -path /var/log \) -prune -o \
-    -name "*gptproxy*" -print | grep -v "^/etc/credstore/"'
+    -name "*gptproxy*" -print | grep -v "^/etc/credstore"'
 try "install once more" dpkg -i /mnt/gptproxy.deb
 try "  active" until_so 20 systemctl is-active gptproxy.service
 try "purge at once" dpkg -P gptproxy

@@ -1,9 +1,11 @@
 #!/bin/bash
 # Install the package in clean trees of Debian 13 with real systemd, and do to it what an administrator and bad luck do.
 #
-#   packaging/test-deb.sh [PACKAGE]
+#   packaging/test-deb.sh [PACKAGE [OLDER]]
 #
-# Builds the package where none is named. Exit status 77: it cannot be tested here.
+# Builds the package where none is named; OLDER is an earlier build to upgrade from. With GPTPROXY_DEB_AHEAD=1 the machine
+# goes before everything else that runs here (chrt): where others want the cores, too, waits would be theirs. Exit status
+# 77: it cannot be tested here.
 set -euo pipefail
 . "$(dirname "$0")/tree.sh"
 
@@ -18,7 +20,7 @@ make_tree run "systemd-sysv,dbus,ca-certificates,curl,procps,iproute2,python3-op
 
 # The tree is shared and stays as it is: changes go to memory, and are gone with the machine.
 start_machine() {
-    systemd-nspawn --quiet --directory="$work/run" --volatile=overlay --boot --register=no --keep-unit \
+    ${GPTPROXY_DEB_AHEAD:+chrt --rr 5} systemd-nspawn --quiet --directory="$work/run" --volatile=overlay --boot --register=no --keep-unit \
         --private-network --console=pipe --bind-ro="$work/share:/mnt" >"$work/boot.log" 2>&1 </dev/null &
     nspawn=$!
     for _ in $(seq 100); do
@@ -48,7 +50,8 @@ trap stop_machine EXIT
 rm -rf --one-file-system "$work/share"
 mkdir -p "$work/share"
 cp "$package" "$work/share/gptproxy.deb"
-cp "$source/packaging/load.py" "$source/packaging/inside.sh" "$work/share/"
+if [ -n "${2:-}" ]; then cp "$2" "$work/share/gptproxy-older.deb"; fi
+cp "$source"/packaging/{load,streams}.py "$source/packaging/inside.sh" "$work/share/"
 # The same package with a later number: what an upgrade does, whatever has changed.
 rm -rf --one-file-system "$work/later"
 dpkg-deb -R "$package" "$work/later"

@@ -10,6 +10,7 @@ export LC_ALL=C.UTF-8
 export SYSTEMD_LOG_LEVEL=crit
 unset PYTHONPATH VIRTUAL_ENV
 work=${GPTPROXY_DEB_DIR:-/tmp/deb-gptproxy}
+mkdir -p "$work"
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -19,11 +20,19 @@ skip() {
     exit 77
 }
 
-need_trees() {
-    [ "$(id -u)" = 0 ] || skip "it needs root, for trees of Debian 13"
+# What trees cannot be made without, and status 1; nothing, and 0, where all is there.
+trees_missing() {
+    [ "$(id -u)" = 0 ] || { echo "it needs root, for trees of Debian 13"; return 1; }
+    local tool
     for tool in mmdebstrap systemd-nspawn; do
-        command -v "$tool" >/dev/null || skip "$tool is not installed (apt install mmdebstrap systemd-container)"
+        command -v "$tool" >/dev/null ||
+            { echo "$tool is not installed (apt install mmdebstrap systemd-container)"; return 1; }
     done
+}
+
+need_trees() {
+    local missing
+    missing=$(trees_missing) || skip "$missing"
 }
 
 # make_tree NAME PACKAGE,PACKAGE...: once, and again when it needs other packages.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +35,7 @@ class EndTests(SynchronousTestCase):
     def setUp(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+        self.patch(atexit, "register", lambda call: None)
         self.reactor = Reactor()
         self.reactor.running = False
         self.hurried = 0
@@ -73,3 +78,42 @@ class EndTests(SynchronousTestCase):
         self.service.stopService()
         self.run_reactor()
         self.assertEqual(signal.getsignal(signal.SIGTERM), before)
+
+    def test_ignored_from_the_start(self) -> None:
+        """A worker's Ctrl-C is its parent's: it stays ignored."""
+        self.service.stopService()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        self.service = EndOnSignal(self.reactor, self.hurry)
+        self.service.startService()
+        self.run_reactor()
+        self.assertEqual(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+        os.kill(os.getpid(), signal.SIGINT)
+        self.reactor.advance(0)
+        self.assertEqual((self.reactor.stopped, self.hurried), (0, 0))
+
+
+PROGRAM = """
+import signal
+from twisted.internet import reactor
+import gptproxy.daemon
+from gptproxy.process import EndOnSignal
+
+# Whoever runs the tests may ignore these, as shells do for what is in the background.
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_DFL)
+EndOnSignal(reactor, lambda: None).startService()
+reactor.callWhenRunning(lambda: reactor.callLater(0, print, "it runs", flush=True))
+reactor.run()
+"""
+
+
+def test_signal_upon_signal() -> None:
+    """None makes the end an unclean one, to the interpreter's very last moments: it has modules to take apart."""
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"it runs\n"
+        while process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.0001)
+    assert process.returncode == 0

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gptproxy.setup_units import worker_unit
+
 UNITS = files("gptproxy.process") / "units"
 
 pytestmark = [
@@ -37,12 +39,17 @@ def version() -> int:
     return int(re.search(r"[0-9]+", analyze("--version").stdout)[0])  # type: ignore[index]  # it has one
 
 
-def units(folder: Path) -> tuple[str, str]:
+def units(folder: Path) -> tuple[str, str, str]:
     """:return: the units' paths, their command one that is there."""
-    for name in ("gptproxy.service", "gptproxy.socket"):
-        text = (UNITS / name).read_text("utf-8")
+    texts = {
+        name: (UNITS / name).read_text("utf-8") for name in ("gptproxy.service", "gptproxy.socket")
+    }
+    # systemd-analyze takes no template without an instance's name.
+    texts["gptproxy@1.service"] = worker_unit(texts["gptproxy.service"])
+    for name, text in texts.items():
         (folder / name).write_text(text.replace("/usr/bin/twistd3", sys.executable))
-    return str(folder / "gptproxy.service"), str(folder / "gptproxy.socket")
+    service, socket, worker = (str(folder / name) for name in texts)
+    return service, socket, worker
 
 
 def test_verify(tmp_path: Path) -> None:
@@ -55,10 +62,16 @@ def test_verify(tmp_path: Path) -> None:
 
 
 def test_exposure(tmp_path: Path) -> None:
-    """At most 1.7."""
-    service, _ = units(tmp_path)
-    done = analyze("security", "--offline=true", "--threshold=17", "--no-pager", service)
-    assert done.returncode == 0, done.stdout[-200:] + done.stderr
+    """At most 1.7, of a worker too."""
+    service, _, worker = units(tmp_path)
+    for unit in (service, worker):
+        done = analyze("security", "--offline=true", "--threshold=17", "--no-pager", unit)
+        assert done.returncode == 0, done.stdout[-200:] + done.stderr
+
+
+def test_the_first_process_is_told_to_stop() -> None:
+    """And passes it on: a worker that is told twice ends its calls at once."""
+    assert "\nKillMode=mixed\n" in (UNITS / "gptproxy.service").read_text("utf-8")
 
 
 def test_every_relaxed_line_has_its_reason() -> None:

@@ -187,7 +187,7 @@ class TakenTests(SynchronousTestCase):
 
     def test_another_process_pid_file(self) -> None:
         """Is left alone; so is one that is none."""
-        for content in ("1\n", "\xff", ""):
+        for content in (f"{os.getpid() + 1}\n", "\xff", ""):
             self.pid_file.write_text(content)
             self.start(Taken())
             self.assertEqual(self.pid_file.read_text(), content)

@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gptproxy.config import settings_from
 from gptproxy.http import InvalidURL, NoAnswer, OwnAnswer
 from gptproxy.setup_command import Dialogue, _conversation, _GivenUp, set_up, write_units
-from gptproxy.setup_files import Upstream, configuration_text, replace_file, unit_files
+from gptproxy.setup_files import Upstream, configuration_text, replace_file
+from gptproxy.setup_units import unit_files, worker_unit
 from tests.top.rig import ROOT, SECONDS, environment, folder_of, printed
 
 SHIPPED = ROOT / "etc" / "gptproxy" / "gptproxy.toml"
@@ -256,6 +257,17 @@ class UnitTests(SynchronousTestCase):
         self.assertNotIn("/usr/bin/twistd3", service)
         self.assertNotIn("man:", "".join(found.values()))
         self.assertIn("\nSystemCallFilter=", service)
+        worker = found[Path("/etc/systemd/system/gptproxy@.service")]
+        for line in ("Sockets=gptproxy.socket", "NonBlocking=yes", "StateDirectory=gptproxy"):
+            self.assertIn(f"\n{line}\n", worker)
+        # What one has of its own must not be another's.
+        self.assertIn(
+            "\nRuntimeDirectory=gptproxy-%i\nBindPaths=/run/gptproxy-%i:/run/gptproxy\n", worker
+        )
+        self.assertNotIn("\nRuntimeDirectory=gptproxy\n", worker)
+        self.assertNotIn("Sockets=", service)
+        with self.assertRaises(ValueError):
+            worker_unit(worker)
 
     def test_written(self) -> None:
         """Below the root, with what to do next; an installation that the service cannot see is refused."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from gptproxy import __version__
 from gptproxy.config import ConfigurationError
 from gptproxy.documents_arguments import docs_arguments, docs_done
+from gptproxy.service_environment import service_environment
 
 __all__ = ["main"]
 
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     chosen = parser.parse_args(arguments)
+    if "config" in chosen:
+        os.environ.update(service_environment(os.environ, chosen.config))
     try:
         status = _done(chosen)
         if sys.stdout is not None:

@@ -116,7 +116,9 @@ def _fetch(values: dict[str, object], place: Place) -> _Fetched:
     directory = place.environ.get("CREDENTIALS_DIRECTORY")
     subject = f"the credential {what}"
     if not directory:
-        raise Refused(f"{subject} needs $CREDENTIALS_DIRECTORY, from LoadCredential= in systemd")
+        raise Refused(
+            f"{subject} is the running service's alone, and $CREDENTIALS_DIRECTORY is not set"
+        )
     return _read(Path(directory, str(what)), subject)
 
 

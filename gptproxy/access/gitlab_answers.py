@@ -40,6 +40,9 @@ _JOB_PATH = re.compile(r"((?:[\w.-]{1,255}/){1,21}[\w.-]{1,255})/-/jobs/[0-9]{1,
 
 NARROW = "Your GitLab token's scope is too narrow: create one with the scope read_user."
 
+UNSAID_SECONDS = 5.0
+"""For which a token is not asked about when GitLab says that there are too many calls, and not for how long."""
+
 
 def content_of(answer: OwnAnswer, expected: frozenset[int]) -> dict[str, object]:
     """
@@ -70,10 +73,14 @@ def json_rows(answer: OwnAnswer) -> list[dict[str, object]]:
 
 
 def _no_verdict(answer: OwnAnswer) -> GitLabAway:
+    wait = answer.wait_seconds() if answer.status in (429, 503) else 0.0
+    if answer.status == 429:
+        # One that does not say for how long must not be asked again at each call of a known caller.
+        wait = wait or UNSAID_SECONDS
     return GitLabAway(
         f"GitLab answered {answer.status} with something that is no verdict",
         down=answer.status >= 500,
-        retry_after=answer.wait_seconds() if answer.status in (429, 503) else 0.0,
+        retry_after=wait,
     )
 
 

@@ -24,6 +24,11 @@ SECONDS_EACH = 6.0
 SHARED_BURST = 300
 """The same for loopback and where no address is known: a reverse proxy there speaks for everybody."""
 
+IN_FLIGHT = 20
+"""Calls to GitLab at a time (:data:`gptproxy.access.slots.MOST`): so many tokens of an address may be on their way
+there when its bucket is found empty. They are paid for later, or an address that goes on would have as many each time
+that there is one in the bucket."""
+
 ADDRESSES = 10_000
 """Networks remembered; 2 MiB. An attacker with more has the oldest forgotten, and the calls in flight as a bound."""
 
@@ -46,13 +51,8 @@ class InvalidTokens:
         :return: seconds until one of its unknown tokens is looked at; 0 for at once.
         """
         network = _network(address)
-        full_at = self._full_at.get(network)
-        if full_at is None:
-            return 0.0
         burst, each = _bucket(network)
-        # A clock that was set back must not lock anybody out for longer than an empty bucket takes.
-        lacking = min(full_at - now, burst * each)
-        return max(0.0, lacking - (burst - 1) * each)
+        return max(0.0, self._lacking(network, now) - (burst - 1) * each)
 
     def sent(self, address: str, now: float) -> None:
         """
@@ -62,11 +62,18 @@ class InvalidTokens:
         :param now: seconds.
         """
         network = _network(address)
-        burst, each = _bucket(network)
-        full_at = max(now, min(self._full_at.pop(network, now), now + burst * each))
-        self._full_at[network] = full_at + each
+        _, each = _bucket(network)
+        self._full_at[network] = now + self._lacking(network, now) + each
+        self._full_at.move_to_end(network)
         if len(self._full_at) > self._addresses:
             self._full_at.popitem(last=False)
+
+    def _lacking(self, network: str, now: float) -> float:
+        """:return: seconds until the bucket is full."""
+        burst, each = _bucket(network)
+        lacking = max(0.0, self._full_at.get(network, now) - now)
+        # A clock that was set back must not lock anybody out for longer than an empty bucket takes.
+        return lacking if lacking <= (burst + IN_FLIGHT) * each else burst * each
 
     def __len__(self) -> int:
         """:return: networks remembered."""

@@ -165,6 +165,19 @@ def test_how_long_to_wait(retry_after: str | None, expected: bytes) -> None:
     assert away.value.again().headers == away.value.headers
 
 
+@pytest.mark.parametrize(
+    ("status", "retry_after", "expected"),
+    [(429, None, 5.0), (429, "60", 60.0), (503, None, 0.0), (503, "7", 7.0), (500, "7", 0.0)],
+)
+def test_how_long_a_token_is_not_asked_about(
+    status: int, retry_after: str | None, expected: float
+) -> None:
+    """As GitLab says; of too many calls without a word some seconds, or each call of a known caller would ask again."""
+    with pytest.raises(GitLabAway) as away:
+        content_of(OwnAnswer(status, b"Retry later\n", retry_after), ERRORS)
+    assert away.value.retry_after == expected
+
+
 @pytest.mark.parametrize("state", ["blocked", "deactivated", "banned", "ldap_blocked", "x"])
 def test_not_active(state: str) -> None:
     """An account that is not active is told apart from one that is."""

@@ -296,6 +296,16 @@ class BucketTests(SynchronousTestCase):
         buckets.sent("192.0.2.1", 0)
         self.assertLessEqual(buckets.wait("192.0.2.1", 0), 2 * SECONDS_EACH)
 
+    def test_those_on_their_way(self) -> None:
+        """Whose verdicts come when the bucket is empty already are paid for, before there is one more."""
+        buckets = InvalidTokens()
+        self.spend(buckets, "192.0.2.1", 1000)
+        for _ in range(MOST):
+            buckets.sent("192.0.2.1", 1000)
+        self.assertAlmostEqual(buckets.wait("192.0.2.1", 1000), (MOST + 1) * SECONDS_EACH)
+        self.assertEqual(self.spend(buckets, "192.0.2.1", 1000 + MOST * SECONDS_EACH), 0)
+        self.assertEqual(self.spend(buckets, "192.0.2.1", 1000 + (MOST + 1) * SECONDS_EACH), 1)
+
     def test_bounded(self) -> None:
         """However many addresses somebody has."""
         buckets = InvalidTokens(addresses=100)

@@ -5,7 +5,8 @@ Run: ``python -m benchmarks.workers [--seconds 4] [--rounds 3] [--kills 20]``. I
 install nginx-light wrk``), and ``perf`` for instructions. What is printed: CPU microseconds and instructions a call of
 the whole daemon, the parent included, with one worker and with two, in turn under the same load; and for each ``kill
 -9`` of a worker under load the calls that failed on its connections and on others', connections that were refused, and
-the time until all workers were ready again. The worker is stopped before it is looked at which connections it has.
+the time until all workers were ready again; the status is 1 where that took more than a second, or a call failed on
+others' connections. The worker is stopped before it is looked at which connections it has.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
@@ -136,15 +138,20 @@ async def one_kill(load: Load, server: Server, victim: int, log: Path) -> tuple[
     return on_it, len(load.failed) - on_it, back
 
 
-async def kills(server: Server, log: Path, count: int) -> None:
-    """The workers in turn, each when it has settled."""
+async def kills(server: Server, log: Path, count: int) -> bool:
+    """
+    The workers in turn, each when it has settled.
+
+    :return: all is as it should be.
+    """
     load = Load(server.port)
     callers = [asyncio.create_task(load.caller()) for _ in range(CONNECTIONS)]
     found = []
     for number in range(count):
         await asyncio.sleep(SETTLED_SECONDS / 2)
-        # The youngest is the last of them: the oldest one goes.
-        victim = min(children(server.pid), key=lambda pid: Path(f"/proc/{pid}").stat().st_ctime)
+        # One that waits to be a worker has nobody's connection.
+        serving = [pid for pid in children(server.pid) if connections_of(pid, server.port)]
+        victim = min(serving, key=lambda pid: Path(f"/proc/{pid}").stat().st_ctime)
         on_it, others, back = await one_kill(load, server, victim, log)
         found.append((on_it, others, back))
         print(f"kill {number + 1}: {on_it} failed on it, {others} elsewhere, back in {back:.2f} s")
@@ -157,6 +164,7 @@ async def kills(server: Server, log: Path, count: int) -> None:
         f"{load.refused} connections refused; all ready again after {statistics.median(backs):.2f} s (median), "
         f"{max(backs):.2f} s (longest); the slowest call {load.slowest:.2f} s"
     )
+    return max(backs) <= 1 and not load.refused and not any(off for _, off, _ in found)
 
 
 def measured(server: Server, script: Path, seconds: int) -> tuple[float, float | None, float]:
@@ -200,8 +208,8 @@ def costs(servers: dict[str, Server], script: Path, rounds: int, seconds: int) -
         print(f"instructions a call, two workers to one: {two_counted / one_counted:.3f}")
 
 
-def main() -> None:
-    """See the module."""
+def main() -> int:
+    """:return: the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
@@ -231,8 +239,9 @@ def main() -> None:
         if chosen.rounds:
             costs(servers, script, chosen.rounds, chosen.seconds)
         if chosen.kills:
-            asyncio.run(kills(two, log, chosen.kills))
+            return 0 if asyncio.run(kills(two, log, chosen.kills)) else 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -79,6 +79,8 @@ class Child(ProcessProtocol):
     :param launch: what is started.
     :param hear: told each assignment of the worker's.
     :param ended: told its exit status (None where a signal ended it) and the signal, once.
+    :ivar hear: the same; may be changed.
+    :ivar ended: the same.
     """
 
     def __init__(
@@ -89,8 +91,9 @@ class Child(ProcessProtocol):
         ended: Callable[[int | None, int | None], None],
     ) -> None:
         self._reactor: Any = reactor
-        self._ended = ended
-        self._hear: Callable[[str], None] | None = hear
+        self.hear: Callable[[str], None] = hear
+        self.ended = ended
+        self._gone = False
         # A new socket for each: what a worker said before it was killed is not its successor's word.
         self._listening: IListeningPort = reactor.listenUNIXDatagram(
             launch.notify, _Told(self._heard), LONGEST_BYTES, mode=0o600
@@ -103,7 +106,8 @@ class Child(ProcessProtocol):
                 shell_words("gptproxy", launch.command),
                 launch.environment,
                 launch.folder,
-                # The other end of the worker's input is held open and never written to: it ends when this process does.
+                # The other end of the worker's input is held open: it ends when this process does. Only a
+                # spare one is written to, once.
                 childFDs={
                     0: "w",
                     1: 1,
@@ -120,6 +124,14 @@ class Child(ProcessProtocol):
         """The process's number; None when it is gone."""
         number: int | None = self._process.pid
         return number
+
+    def tell(self, word: bytes) -> None:
+        """
+        :param word: written to its standard input, if it is there still.
+        """
+        # What Twisted raises where the pipe is closed: the process is gone, and its end is told.
+        with suppress(KeyError):
+            self._process.writeToChild(0, word)
 
     def signal(self, number: signal.Signals) -> None:
         """
@@ -138,14 +150,17 @@ class Child(ProcessProtocol):
         if isinstance(error, ProcessTerminated):
             status, by = error.exitCode, error.signal
         # Not at once: a process may be gone before starting it has returned.
-        self._reactor.callLater(0, self._ended, status, by)
+        self._reactor.callLater(0, self._tell_end, status, by)
+
+    def _tell_end(self, status: int | None, by: int | None) -> None:
+        self.ended(status, by)
 
     def _heard(self, assignment: str) -> None:
-        if self._hear is not None:
-            self._hear(assignment)
+        if not self._gone:
+            self.hear(assignment)
 
     def _close(self) -> None:
-        self._hear = None
+        self._gone = True
         self._listening.stopListening()
         with suppress(OSError):
             self._notify.unlink(missing_ok=True)

@@ -23,11 +23,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from gptproxy.workers.ahead import Ahead
 from gptproxy.workers.child import Child, Launch
 from gptproxy.workers.command_line import worker_environment
 from gptproxy.workers.member import DIRECTORY, VARIABLE
 from gptproxy.workers.roster import SIGN_SECONDS, Roster
 from gptproxy.workers.sockets import SharedSocket
+from gptproxy.workers.spare import WAITS, spare_words, word
 from gptproxy.workers.telling import forget
 
 __all__ = ["Parent", "WorkerCommand"]
@@ -47,7 +49,8 @@ class WorkerCommand:
     """
     How a worker is started.
 
-    :param words: by its number and its endpoint strings: the program and its arguments.
+    :param words: by its number and its endpoint strings: the program and its arguments. Of a program that is python's
+        ``-c`` one is started ahead (:mod:`gptproxy.workers.spare`).
     :param environ: the parent's environment.
     :param folder: where it starts; None: where the parent is then.
     """
@@ -86,6 +89,7 @@ class Parent(Service):
         self._now = now
         self._roster = Roster(workers, now(), self._leave_seconds)
         self._children: dict[int, Child] = {}
+        self._ahead = Ahead(reactor, self._start_ahead)
         # Those that were being started when there was something new to read.
         self._to_reload: set[int] = set()
         self._starts = 0
@@ -107,6 +111,7 @@ class Parent(Service):
         :return: fires when they have.
         """
         super().stopService()
+        self._ahead.stop()
         if not self._children:
             self._clean()
             return succeed(None)
@@ -165,33 +170,59 @@ class Parent(Service):
             self._reschedule(max(look - self._now(), 0.1), self._attend)
 
     def _start(self, number: int, now: float) -> None:
+        words = self._words(number)
+        told = {VARIABLE: f"{number}:{self._workers}:{os.getpid()}"}
+        self._roster.started(number, now)
+        self._to_reload.discard(number)
+
+        def heard(assignment: str) -> None:
+            self._heard(number, assignment)
+
+        def ended(status: int | None, by: int | None) -> None:
+            self._ended(number, status, by)
+
+        child = self._ahead.take()
+        if child is not None:
+            child.hear, child.ended = heard, ended
+            child.tell(word(words, told))
+            self._children[number] = child
+            return
+        try:
+            self._children[number] = Child(self._reactor, self._launch(words, told), heard, ended)
+        except Exception:  # noqa: BLE001 - no process, no descriptor: there may be some in a while
+            self._log.failure("worker {number} cannot be started", number=number)
+            self._roster.ended(number, now, itself=False)
+
+    def _start_ahead(self, ended: Callable[[int | None, int | None], None]) -> Child | None:
+        # What it is to be called, and by what name its log goes, it is told when there is a place for it.
+        words = spare_words(self._words(1))
+        if words is None:
+            return None
+
+        def heard(assignment: str) -> None:
+            if assignment == WAITS:
+                self._log.info(
+                    "one more has been started ahead: it waits until a worker is missing"
+                )
+
+        return Child(self._reactor, self._launch(words, {}), heard, ended)
+
+    def _words(self, number: int) -> Sequence[str]:
+        return self._command.words(number, [shared.description for shared in self._sockets])
+
+    def _launch(self, words: Sequence[str], told: Mapping[str, str]) -> Launch:
         assert self._directory is not None  # noqa: S101 - made before the first is started
         self._starts += 1
-        notify = str(self._directory / f"{number}.{self._starts}")
+        notify = str(self._directory / str(self._starts))
         descriptors = [each for shared in self._sockets for each in shared.descriptors()]
-        told = {
-            VARIABLE: f"{number}:{self._workers}:{os.getpid()}",
-            DIRECTORY: str(self._directory),
-        }
-        launch = Launch(
-            self._command.words(number, [shared.description for shared in self._sockets]),
+        told = {**told, DIRECTORY: str(self._directory)}
+        return Launch(
+            words,
             worker_environment(self._command.environ, len(descriptors), notify, SIGN_SECONDS, told),
             descriptors,
             self._command.folder,
             notify,
         )
-        self._roster.started(number, now)
-        self._to_reload.discard(number)
-        try:
-            self._children[number] = Child(
-                self._reactor,
-                launch,
-                lambda assignment: self._heard(number, assignment),
-                lambda status, by: self._ended(number, status, by),
-            )
-        except Exception:  # noqa: BLE001 - no process, no descriptor: there may be some in a while
-            self._log.failure("worker {number} cannot be started", number=number)
-            self._roster.ended(number, now, itself=False)
 
     def _heard(self, number: int, assignment: str) -> None:
         now = self._now()
@@ -208,6 +239,8 @@ class Parent(Service):
                 waiting, self._waiting = self._waiting, []
                 for each in waiting:
                     each.callback(None)
+                # Not before: its start takes from theirs.
+                self._ahead.provide()
         elif assignment == "STOPPING=1":
             self._roster.leaving(number, now)
         if self.running:

@@ -19,6 +19,7 @@ class Process:
     One that was started.
 
     :ivar signals: what it was sent.
+    :ivar heard: what was written to its standard input.
     """
 
     def __init__(
@@ -37,7 +38,15 @@ class Process:
         self.descriptors = dict(descriptors)
         self.pid: int | None = 1000
         self.signals: list[str] = []
+        self.heard = b""
         self._told = told
+
+    def writeToChild(self, descriptor: int, data: bytes) -> None:
+        """It is noted."""
+        assert descriptor == 0
+        if self.pid is None:
+            raise KeyError(descriptor)
+        self.heard += data
 
     def signalProcess(self, name: str) -> None:
         """It is noted; KILL ends it."""

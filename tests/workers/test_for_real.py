@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -37,13 +38,50 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+class Log:
+    """What the daemon writes, as it comes: a pipe, so that who waits for a line is woken by it."""
+
+    def __init__(self) -> None:
+        self._end, self.descriptor = os.pipe()
+        self.text = ""
+
+    def until(self, pattern: str, count: int = 1) -> None:
+        """Read until a pattern was there so often."""
+        end = time.monotonic() + SECONDS
+        while len(re.findall(pattern, self.text, re.MULTILINE)) < count:
+            if not select.select([self._end], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no {pattern} in the log:\n{self.text}")
+            self.text += os.read(self._end, 65536).decode()
+
+    def rest(self) -> str:
+        """:return: all of it; nobody writes any more."""
+        while more := os.read(self._end, 65536):
+            self.text += more.decode()
+        return self.text
+
+    def close(self) -> None:
+        """Done."""
+        os.close(self._end)
+
+
+def wait_for_end(pid: int) -> None:
+    """Until a process, which need not be a child, has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([descriptor], [], [], SECONDS)[0], f"{pid} runs"
+    finally:
+        os.close(descriptor)
+
+
 class WorkersTests(SynchronousTestCase):
     """Processes."""
 
     def setUp(self) -> None:
         self.folder = folder_of(self)
         self.manager = Manager(self)
-        self.log = self.folder / "log"
         self.port, self.admin = free_ports(2)
         self.configuration = self.folder / "gptproxy.toml"
         self.configuration.write_text(CONFIGURATION.format(admin=self.admin))
@@ -52,16 +90,16 @@ class WorkersTests(SynchronousTestCase):
         port = port or f"tcp:{self.port}:interface=127.0.0.1"
         words = [sys.executable, "-c", TWISTD, "-n", "--pidfile="]
         words += ["gptproxy", "--config", str(self.configuration), "--port", port, *arguments]
-        with self.log.open("wb") as log:
-            daemon = subprocess.Popen(
-                words,
-                env=environment(
-                    NOTIFY_SOCKET=self.manager.address, RUNTIME_DIRECTORY=str(self.folder)
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.log = Log()
+        daemon = subprocess.Popen(
+            words,
+            env=environment(NOTIFY_SOCKET=self.manager.address, RUNTIME_DIRECTORY=str(self.folder)),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log.descriptor,
+            stderr=self.log.descriptor,
+        )
+        os.close(self.log.descriptor)
+        self.addCleanup(self.log.close)
         self.addCleanup(self.end, daemon)
         return daemon
 
@@ -75,15 +113,25 @@ class WorkersTests(SynchronousTestCase):
             pass
         return told
 
-    def until(self, what: Callable[[], bool]) -> None:
-        end = time.monotonic() + SECONDS
-        while not what():
-            self.assertLess(time.monotonic(), end, self.log.read_text())
-            time.sleep(0.01)  # other processes work in the meantime
-
-    def workers(self, daemon: subprocess.Popen[bytes]) -> list[int]:
+    def children(self, daemon: subprocess.Popen[bytes]) -> list[int]:
         children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
+
+    def workers(self, daemon: subprocess.Popen[bytes]) -> list[int]:
+        """:return: those that have a loop, which one that waits to be a worker has not. Nobody is being started."""
+        return [pid for pid in self.children(daemon) if self.has_loop(pid)]
+
+    def ready(self, times: int = 1) -> None:
+        """Both are, for so manyth a time, and one more waits."""
+        self.log.until("2 workers are ready", times)
+        self.log.until("it waits until a worker is missing", times)
+
+    def has_loop(self, pid: int) -> bool:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if "eventpoll" in str(descriptor.readlink()):
+                    return True
+        return False
 
     def answer(self, port: int, path: str) -> bytes:
         with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
@@ -97,11 +145,12 @@ class WorkersTests(SynchronousTestCase):
         """
         daemon = self.start()
         self.told("READY=1")
+        self.ready()
         first, second = self.workers(daemon)
         self.assertIn(b" 401 ", self.answer(self.port, "/v1/models"))
         os.kill(first, signal.SIGKILL)
         self.assertIn(b" 401 ", self.answer(self.port, "/v1/models"))
-        self.until(lambda: self.log.read_text().count("2 workers are ready") == 2)
+        self.ready(2)
         self.assertIn(second, self.workers(daemon))
         self.assertEqual(len(self.workers(daemon)), 2)
 
@@ -114,38 +163,56 @@ class WorkersTests(SynchronousTestCase):
         daemon.send_signal(signal.SIGHUP)
         self.told("RELOADING=1")
         self.assertEqual(self.told("READY=1"), "READY=1\nSTATUS=reloaded")
-        self.until(
-            lambda: len(re.findall(r"\] reloaded$", self.log.read_text(), re.MULTILINE)) == 3
-        )
+        self.log.until(r"\] reloaded$", 3)
 
+        left = self.children(daemon)
         daemon.terminate()
         self.assertEqual(daemon.wait(SECONDS), 0)
+        for pid in left:
+            wait_for_end(pid)
         self.assertEqual([path for path in self.folder.iterdir() if path.is_dir()], [])
 
-    def test_a_parent_that_is_killed(self) -> None:
-        """Its workers end by themselves: nobody would watch them."""
+    def test_one_that_waits(self) -> None:
+        """A third process waits; when a worker is killed it takes the place, and there is another one that waits."""
         daemon = self.start()
         self.told("READY=1")
-        pids = self.workers(daemon)
+        self.ready()
+        killed, other = self.workers(daemon)
+        (waiting,) = set(self.children(daemon)) - {killed, other}
+        os.kill(killed, signal.SIGKILL)
+        self.ready(2)
+        self.assertEqual(set(self.workers(daemon)), {other, waiting})
+        self.assertEqual(len(self.children(daemon)), 3)
+        # It is as good as the one before it: it is told, counts, and ends as others do.
+        self.log.until(r"worker 1 has ended \(signal SIGKILL\); another is started in 0.0 s")
+        daemon.send_signal(signal.SIGHUP)
+        self.log.until(r"\] reloaded$", 3)
+        daemon.terminate()
+        self.assertEqual(daemon.wait(SECONDS), 0)
+        self.assertNotIn("Traceback", self.log.rest())
+
+    def test_a_parent_that_is_killed(self) -> None:
+        """Its workers end by themselves, and so does the one that waits: nobody would watch them."""
+        daemon = self.start()
+        self.told("READY=1")
+        self.ready()
+        pids = self.children(daemon)
+        self.assertEqual(len(pids), 3)
         daemon.kill()
         daemon.wait()
-        self.until(lambda: not any(self.runs(pid) for pid in pids))
+        for pid in pids:
+            wait_for_end(pid)
 
-    def runs(self, pid: int) -> bool:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return False
-        return state != "Z"
-
-    def test_told_twice_to_stop(self) -> None:
+    def test_told_twice(self) -> None:
         """It ends soon, whatever a worker does: here, nothing at all."""
         daemon = self.start()
         self.told("READY=1")
-        os.kill(self.workers(daemon)[0], signal.SIGSTOP)
+        self.ready()
+        stopped, other = self.workers(daemon)
+        os.kill(stopped, signal.SIGSTOP)
         daemon.terminate()
         self.told("STOPPING=1")
-        self.until(lambda: len(self.workers(daemon)) == 1)
+        wait_for_end(other)
         daemon.terminate()
         self.assertEqual(daemon.wait(SECONDS), 0)
 
@@ -153,7 +220,7 @@ class WorkersTests(SynchronousTestCase):
         """A certificate that is not there: one line says so, the status is 1."""
         daemon = self.start(port=f"ssl:{self.port}:interface=127.0.0.1")
         self.assertEqual(daemon.wait(SECONDS), 1)
-        self.assertIn("cert.pem", self.log.read_text())
+        self.assertIn("cert.pem", self.log.rest())
 
     def test_the_option_wins(self) -> None:
         """One process is itself."""
@@ -166,10 +233,10 @@ class WorkersTests(SynchronousTestCase):
         self.configuration.write_text('[access]\npure_proxy = true\n[admin]\nlisten = "unix:x"\n')
         daemon = self.start("--workers", "2")
         self.assertEqual(daemon.wait(SECONDS), 1)
-        self.assertIn("admin.listen: several workers share", self.log.read_text())
+        self.assertIn("admin.listen: several workers share", self.log.rest())
         daemon = self.start("--workers", "x")
         self.assertEqual(daemon.wait(SECONDS), 1)
-        self.assertIn("gptproxy: --workers: must be a number", self.log.read_text())
+        self.assertIn("gptproxy: --workers: must be a number", self.log.rest())
 
     def test_their_account(self) -> None:
         """``/status`` and ``/metrics`` of either are those of both."""
@@ -186,7 +253,10 @@ class WorkersTests(SynchronousTestCase):
             assert isinstance(workers, list)
             return len(workers)
 
-        self.until(lambda: rows() == 2)
+        # Each gives its account once a second.
+        end = time.monotonic() + SECONDS
+        while rows() < 2:
+            self.assertLess(time.monotonic(), end)
         self.assertEqual(account()["pid"], daemon.pid)
         for _ in range(20):
             self.answer(self.port, "/v1/models")
@@ -197,6 +267,7 @@ class WorkersTests(SynchronousTestCase):
             return sum(map(float, found))
 
         self.assertEqual(counted(), 20.0)
+        self.ready()
         os.kill(self.workers(daemon)[0], signal.SIGKILL)
-        self.until(lambda: self.log.read_text().count("2 workers are ready") == 2)
+        self.log.until("2 workers are ready", 2)
         self.assertEqual(counted(), 20.0)

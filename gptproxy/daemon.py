@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 from gptproxy.admin import Condition, State
 from gptproxy.api import busy_answer, refusal_page
 from gptproxy.config import Settings
+from gptproxy.garbage import CollectedStart
 from gptproxy.http import Drain, IReactor, ServerTimeouts, Site
 from gptproxy.listening import ListeningService, listening_service
 from gptproxy.logs import LoggedService, Logs, redaction, secrets_in
@@ -241,6 +242,7 @@ def daemon(
     ]
     operations.watch_process(listeners, site.connection_limit, ground.overload)
     operations.health.add(service.draining)
+    CollectedStart(reactor).setServiceParent(service)
     LoopWatch(
         ground.overload,
         reactor,

@@ -8,14 +8,17 @@ it costs a start 14 ms and a process 0.8 MiB.
 from __future__ import annotations
 
 import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.web.resource import Resource
 
+import twisted
 from gptproxy import __version__
 from gptproxy.access import Authenticator
 from gptproxy.admin import Condition, Health, HealthPage, ReadinessPage, State, admin_tree
@@ -203,6 +206,7 @@ class Operations:
         kinds = {each.name: each.kind for each in rooms.settings.upstreams} if rooms else {}
         return {
             "version": __version__,
+            "versions": _versions(),
             "pid": os.getpid(),
             "started": self._started,
             "calls": {
@@ -267,9 +271,10 @@ class Operations:
             return Condition("knowledge", State.GOOD, "not configured")
         if os.access(knowledge.database, os.R_OK):
             return Condition("knowledge", State.GOOD, str(knowledge.database))
-        # Callers are served, without documents.
+        # Callers are served, without documents: whether that is enough is for the operator to say.
         told = f"{knowledge.database} cannot be read: calls go up without documents"
-        return Condition("knowledge", State.WARNING, told)
+        state = State.FAILED if knowledge.required else State.WARNING
+        return Condition("knowledge", state, told)
 
     def _gitlab(self) -> Condition:
         rooms = self._rooms
@@ -297,6 +302,15 @@ class Operations:
 
     def _upstream_connections(self) -> int:
         return sum(agent.connections for agent in self._rooms.agents) if self._rooms else 0
+
+
+def _versions() -> dict[str, str]:
+    """:return: of what it stands on."""
+    return {
+        "python": platform.python_version(),
+        "twisted": twisted.__version__,
+        "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[1],
+    }
 
 
 def _resident_bytes() -> int | None:

@@ -51,8 +51,9 @@ class _UnixConnection(http.client.HTTPConnection):
 def show_status(config: Path | None, *, watch: bool) -> int:
     """
     :param config: the configuration file; None: as the daemon looks for it.
-    :param watch: draw it again every two seconds, until Ctrl-C.
-    :return: the exit status.
+    :param watch: draw it again every two seconds, until Ctrl-C. While the daemon is away, such as for a restart, that
+        is what is drawn.
+    :return: the exit status: 1 where nobody answered to begin with.
     :raise ConfigurationError: the configuration is wrong, or has no admin listener.
     """
     settings = load_settings(config, environ=os.environ, working_directory=Path.cwd())
@@ -64,17 +65,21 @@ def show_status(config: Path | None, *, watch: bool) -> int:
             'missing; the daemon tells its status there: listen = "tcp:9480:interface=127.0.0.1"',
         )
         raise ConfigurationError([problem])
-    try:
-        while True:
+    answered = False
+    while True:
+        try:
             screen = status_screen(_ask(listen), time.time())
-            sys.stdout.write(f"{_CLEAR}{screen}" if watch and sys.stdout.isatty() else screen)
-            sys.stdout.flush()
-            if not watch:
-                return 0
-            time.sleep(WATCH_SECONDS)
-    except NotListening as trouble:
-        sys.stderr.write(f"gptproxy: {trouble}\n")
-        return 1
+            answered = True
+        except NotListening as trouble:
+            if not answered:
+                sys.stderr.write(f"gptproxy: {trouble}\n")
+                return 1
+            screen = f"{trouble}; looking on\n"
+        sys.stdout.write(f"{_CLEAR}{screen}" if watch and sys.stdout.isatty() else screen)
+        sys.stdout.flush()
+        if not watch:
+            return 0
+        time.sleep(WATCH_SECONDS)
 
 
 def admin_address(listen: str) -> tuple[str, int] | str:

@@ -71,6 +71,7 @@ KNOWLEDGE = Section(
         Key("batches_in_flight", whole(1, 64)),
         Key("gitlab_token", secret(LONGEST_TOKEN)),
         Key("search_seconds", seconds),
+        Key("required", flag),
         Key(
             "collection",
             TableList(COLLECTION, distinct=("name", lambda collection: collection.name)),

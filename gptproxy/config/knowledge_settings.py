@@ -50,6 +50,7 @@ class KnowledgeSettings:
     :param batches_in_flight: embedding calls at once while documents are fed.
     :param gitlab_token: what repositories and wikis are read with; None: ``[gitlab] service_token``.
     :param search_seconds: how long a chat waits for passages, the question's embedding included.
+    :param required: without the database the daemon does not count as ready.
     :param collections: who may read which.
     """
 
@@ -62,6 +63,7 @@ class KnowledgeSettings:
     batches_in_flight: int = 4
     gitlab_token: Secret | None = None
     search_seconds: float = 2.0
+    required: bool = False
     collections: tuple[CollectionSettings, ...] = ()
 
 

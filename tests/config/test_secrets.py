@@ -85,7 +85,7 @@ FORM = "k: must be text, or a table with file, env or credential"
         ({"credential": ".."}, "k.credential: must be a name without slash"),
         (
             {"credential": "azure"},
-            "k: the credential azure needs $CREDENTIALS_DIRECTORY, from LoadCredential= in systemd",
+            "k: the credential azure is the running service's alone, and $CREDENTIALS_DIRECTORY is not set",
         ),
     ],
 )

@@ -132,8 +132,12 @@ class ProbeTests(OperationsTestCase):
         self.assertEqual(self.state(none, "upstreams")[0], State.FAILED)
 
     def test_a_database_that_is_missing(self) -> None:
-        """Callers are served without."""
+        """Callers are served without, unless the operator wants none to be."""
         self.assertEqual(self.state(self.operations(), "knowledge")[0], State.WARNING)
+        required = self.settings(knowledge={**DOCUMENT["knowledge"], "required": True})
+        self.assertEqual(self.state(self.operations(required), "knowledge")[0], State.FAILED)
+        (self.folder / "knowledge.db").touch()
+        self.assertEqual(self.state(self.operations(required), "knowledge")[0], State.GOOD)
 
     def test_gitlab(self) -> None:
         """Trouble is a warning with its age."""
@@ -205,6 +209,8 @@ class StatusTests(OperationsTestCase):
         operations = self.operations(settings, Senders(local="down"), Access(5.0))
         operations.calls.end(RECORD)
         status = operations.status()
+        self.assertEqual(set(status["versions"]), {"python", "twisted", "openssl"})
+        self.assertTrue(all(str(each)[0].isdigit() for each in status["versions"].values()))
         self.assertEqual(status["calls"], {"ended": 1, "open": -1, "streams": 0})
         self.assertEqual(status["cache"], {"verdicts": 7})
         self.assertEqual(

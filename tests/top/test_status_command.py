@@ -182,15 +182,38 @@ def test_without_an_admin_listener_there_is_nobody_to_ask(tmp_path: Path) -> Non
 def test_watching_draws_it_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every two seconds, until somebody stops it or the daemon is gone."""
+    """Every two seconds, until somebody stops it. While the daemon is restarted it says so, and goes on."""
     pauses: list[float] = []
-    with Daemon() as daemon:
+    place = tmp_path / "admin.sock"
+    daemons = [Daemon(place)]
 
-        def pause(seconds: float) -> None:
-            pauses.append(seconds)
-            daemon.stop()
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            daemons[0].stop()
+            place.unlink()
+        elif len(pauses) == 2:
+            daemons.append(Daemon(place, body=_Page.body.replace(b"77", b"78")))
+            daemons[1].__enter__()
+        else:
+            raise KeyboardInterrupt
 
-        monkeypatch.setattr("time.sleep", pause)
-        assert show_status(configured(tmp_path, daemon.listen), watch=True) == 1
-    assert pauses == [2.0]
-    assert capsys.readouterr().out.count("gptproxy 1.2.3") == 1
+    monkeypatch.setattr("time.sleep", pause)
+    with daemons[0], pytest.raises(KeyboardInterrupt):
+        show_status(configured(tmp_path, daemons[0].listen), watch=True)
+    daemons[1].stop()
+    assert pauses == [2.0] * 3
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith(("gptproxy ", "no daemon"))]
+    assert [line.partition(", up")[0].partition(": ")[0] for line in told] == [
+        "gptproxy 1.2.3, pid 77",
+        f"no daemon answers at unix:{place}",
+        "gptproxy 1.2.3, pid 78",
+    ]
+
+
+def test_watching_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who never answered is not waited for."""
+    listen = f"unix:{tmp_path}/none"
+    assert show_status(configured(tmp_path, listen), watch=True) == 1
+    assert capsys.readouterr().err.startswith(f"gptproxy: no daemon answers at {listen}")

@@ -13,7 +13,8 @@
 #   make bench-knowledge             how fast and how well passages are found (9 GB in $TMPDIR, python3-doc)
 #
 # Minutes of bad weather, after which nothing may be lost or left behind:
-#   make soak                        callers who leave, feedings that are killed, SIGTERM and SIGHUP under load (nginx-light)
+#   make soak                        100,000 calls and what has grown of them, idle connections, strangers, killed workers,
+#                                    callers who leave, killed feedings, SIGTERM and SIGHUP under load (nginx-light)
 #   make fuzz                        new inputs for the parsers, for a minute (FUZZ_SECONDS=600 for ten)
 #
 #   make lint, types, imports, test-newest, test-floor, test-wheel    the parts of make test
@@ -44,9 +45,9 @@ help:
 
 run: .venv/run.installed
 ifdef CONFIG
-	.venv/run/bin/twistd -n --pidfile= gptproxy --config "$(CONFIG)" --port "$(PORT)"
+	@.venv/run/bin/twistd -n --pidfile= gptproxy --config "$(CONFIG)" --port "$(PORT)"
 else
-	.venv/run/bin/gptproxy try
+	@.venv/run/bin/gptproxy try
 endif
 
 test: lint types imports test-newest test-floor test-wheel
@@ -63,6 +64,10 @@ bench-knowledge: .venv/newest.installed
 
 # Each ends with 1 where something was lost, or is left. Timed, and so no tests.
 soak: .venv/newest.installed
+	$(CHECKOUT) $(NEWEST) -m benchmarks.soak
+	$(CHECKOUT) $(NEWEST) -m benchmarks.idle_tls
+	$(CHECKOUT) $(NEWEST) -m benchmarks.strangers
+	$(CHECKOUT) $(NEWEST) -m benchmarks.workers --rounds 0
 	$(CHECKOUT) $(NEWEST) -m benchmarks.leavings
 	$(CHECKOUT) $(NEWEST) -m benchmarks.kill_feeding --kills "$(GPTPROXY_KILLS)"
 	$(CHECKOUT) $(NEWEST) -m benchmarks.drain
@@ -106,7 +111,7 @@ test-wheel: .venv/newest.installed
 	cd .venv/elsewhere && ../wheel/bin/twistd --help | grep -q gptproxy
 	cd .venv/elsewhere && ../wheel/bin/python -m pytest -q -p no:cacheprovider -c /dev/null --rootdir . main_job
 
-# Both end with status 77 where they cannot be done.
+# The scripts end with status 77 where it cannot be done; make says "Error 77".
 deb:
 	packaging/build-deb.sh dist
 
@@ -118,20 +123,23 @@ clean:
 
 .venv/run.installed: $(SOURCES)
 	$(call make-venv,run,$(PYTHON))
-	rm -rf build  # or modules that are gone would be installed once more
-	.venv/run/bin/python $(PIP) --force-reinstall --no-deps .
-	.venv/run/bin/python $(PIP) '.[try]'
+	@echo "installing gptproxy and what it needs into .venv/run; that takes a minute, and once"
+	@rm -rf build  # or modules that are gone would be installed once more
+	@.venv/run/bin/python $(PIP) --force-reinstall --no-deps .
+	@.venv/run/bin/python $(PIP) '.[try]'
 	@touch $@
 
 # What gptproxy needs, but not gptproxy itself: the tests run the checkout.
 .venv/newest.installed: setup.py constraints/test.txt constraints/check.txt
 	$(call make-venv,newest,$(PYTHON))
+	@echo "installing the newest dependencies and the tools of the tests into .venv/newest; that takes minutes, and once"
 	$(NEWEST) $(PIP) --upgrade --upgrade-strategy eager . -r constraints/test.txt -r constraints/check.txt
 	$(NEWEST) -m pip uninstall --quiet --yes gptproxy
 	@touch $@
 
 .venv/floor.installed: setup.py constraints/floor.txt constraints/test.txt
 	$(call make-venv,floor,$(FLOOR_PYTHON))
+	@echo "installing the oldest dependencies into .venv/floor; that takes a minute, and once"
 	$(FLOOR) $(PIP) -r constraints/floor.txt -r constraints/test.txt
 	@touch $@
 

@@ -2,13 +2,13 @@
 Three times as many calls as the daemon can do: what it still does, how soon it refuses the rest, and how soon it is
 well again.
 
-Run: ``python -m benchmarks.overload [--seconds 10] [--times 3] [--callers 1000] [--pin]``. It needs nginx (Debian:
-``apt install nginx-light``), which is upstream and GitLab: what is measured is to be the narrowest place. Peak is what
-as many connections as keep it busy get out of it, one call after the other. Then calls come at their own pace, whatever
-becomes of those before them, from so many callers, each with a connection: none of them heeds a refusal. Some others
-do, and come again when they were told to. The callers are a program of few instructions a call; where it cannot send as
-many as it should, it says so. On a machine with other work the figures say little: see how much of a core the daemon
-got.
+Run: ``python -m benchmarks.overload [--seconds 10] [--times 3] [--callers 3000] [--pin]``. It needs nginx and wrk
+(Debian: ``apt install nginx-light wrk``): nginx is upstream and GitLab, wrk makes the calls, so that what is measured
+is the narrowest place. Peak is what as many connections as keep it busy get out of it, one call after the other. Then
+each of so many callers waits between its calls so long that all together would make three times as many, if they were
+answered at once. None of them heeds a refusal, and each waits for its next answer, because it is not read from for as
+long as it was told to wait. Some others heed it, and come again when they were told to. On a machine with other work the
+figures say little: see how much of a core the daemon got.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from benchmarks.servers import TOKEN, Server, fixed_upstream, free_port, gptprox
 
 BUSY_CONNECTIONS = 64
 POLITE = 50
+IMPOLITE = 20
 BODY = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "y" * 944}]})
 REQUEST = (
     f"POST /v1/chat/completions HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {TOKEN}\r\n"
@@ -52,9 +53,7 @@ class Load:
         self.free: deque[Connection] = deque()
         self.open = 0
         self.connecting = 0
-        self.unsent = 0
         self.lost = 0
-        self.closed_loop = False
         self.tasks: set[asyncio.Future[None]] = set()
 
     def send(self) -> None:
@@ -69,8 +68,6 @@ class Load:
             task = asyncio.ensure_future(self._connect())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
-        else:
-            self.unsent += 1
 
     async def _connect(self) -> None:
         began = time.monotonic()
@@ -122,8 +119,6 @@ class Connection(asyncio.Protocol):
             self.load.done.append((now, self.status, now - self.began))
             if self.closes:
                 self.transport.close()
-            elif self.load.closed_loop:
-                self.send()
             else:
                 self.load.free.append(self)
 
@@ -134,23 +129,46 @@ class Connection(asyncio.Protocol):
             self.load.lost += 1
 
 
-async def peak(port: int, seconds: float) -> float:
+_SCRIPT = """
+wrk.method = "POST"
+wrk.body = [[{body}]]
+wrk.headers["Authorization"] = "Bearer {token}"
+wrk.headers["Content-Type"] = "application/json"
+local mine
+function setup(thread) mine = thread end
+function init() good, refused, other = 0, 0, 0 end
+function delay() return {wait} end
+function response(status)
+  if status == 200 then good = good + 1
+  elseif status == 503 then refused = refused + 1
+  else other = other + 1 end
+end
+function done() print("statuses", mine:get("good"), mine:get("refused"), mine:get("other")) end
+"""
+
+
+async def calls(
+    folder: Path, port: int, connections: int, seconds: float, wait: float
+) -> tuple[int, int, int]:
+    """:return: how many calls were answered 200, 503, and otherwise; each waits so many ms before the next."""
+    script = folder / "calls.lua"
+    script.write_text(_SCRIPT.format(body=BODY, token=TOKEN, wait=round(wait)))
+    made = await asyncio.create_subprocess_exec(
+        *("wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", str(script)),
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output = (await made.communicate())[0].decode()
+    good, refused, other = output.rpartition("statuses")[2].split()[:3]
+    return int(good), int(refused), int(other)
+
+
+async def peak(folder: Path, port: int, seconds: float) -> float:
     """:return: calls a second, one after the other on each of some connections."""
-    load = Load(port)
-    load.closed_loop = True
-    for _ in range(BUSY_CONNECTIONS):
-        load.send()
-    await asyncio.sleep(1)
-    began, first = time.monotonic(), len(load.done)
-    await asyncio.sleep(seconds)
-    rate = (len(load.done) - first) / (time.monotonic() - began)
-    load.closed_loop = False
-    await asyncio.sleep(0.5)
-    for connection in load.free:
-        connection.transport.close()
-    if any(status != 200 for _, status, _ in load.done):
+    good, refused, other = await calls(folder, port, BUSY_CONNECTIONS, seconds, 0)
+    if refused or other:
         raise SystemExit("calls were refused at the daemon's own pace")
-    return rate
+    return good / seconds
 
 
 async def offer(load: Load, per_second: float, seconds: float) -> None:
@@ -177,8 +195,8 @@ async def health(port: int, found: list[float]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def polite(port: int, done: list[tuple[int, float]]) -> None:
-    """Call once a second; who is refused comes again when told, and no sooner."""
+async def caller(port: int, done: list[tuple[int, float]], *, heeds: bool) -> None:
+    """Call once a second; who is refused and heeds it comes again when told, and no sooner; who does not, at once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         while True:
@@ -187,7 +205,8 @@ async def polite(port: int, done: list[tuple[int, float]]) -> None:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             await reader.readexactly(int(_field(head, b"content-length")))
             done.append((int(head[9:12]), time.monotonic() - began))
-            await asyncio.sleep(int(_field(head, b"retry-after") or 1))
+            told = int(_field(head, b"retry-after") or 1)
+            await asyncio.sleep(told if heeds else 0.2)
     finally:
         writer.close()
 
@@ -202,42 +221,44 @@ def p99(values: list[float]) -> float:
     return statistics.quantiles(values, n=100)[98] * 1000 if len(values) > 2 else 0.0
 
 
-async def run(server: Server, seconds: float, times: float, callers: int) -> bool:
+async def run(folder: Path, server: Server, seconds: float, times: float, callers: int) -> bool:
     """:return: all is as it should be."""
+    await peak(folder, server.port, 1)
     used = server.cpu_seconds()
-    top = await peak(server.port, 4)
-    # The first of five seconds is in it, and costs no less than the others; behind them it is idle.
-    top_cpu = (server.cpu_seconds() - used) / 5.0
+    top = await peak(folder, server.port, 4)
+    top_cpu = (server.cpu_seconds() - used) / 4.0
     print(f"peak: {top:.0f} calls a second, with {top_cpu:.0%} of a core")
-    load = Load(server.port, callers)
     told: list[tuple[int, float]] = []
-    waiting = [asyncio.ensure_future(polite(server.port, told)) for _ in range(POLITE)]
+    untold: list[tuple[int, float]] = []
     asked: list[float] = []
-    asking = asyncio.ensure_future(health(server.port, asked))
+    beside = [asyncio.ensure_future(caller(server.port, told, heeds=True)) for _ in range(POLITE)]
+    beside += [
+        asyncio.ensure_future(caller(server.port, untold, heeds=False)) for _ in range(IMPOLITE)
+    ]
+    beside.append(asyncio.ensure_future(health(server.port, asked)))
     used = server.cpu_seconds()
-    began = time.monotonic()
-    await offer(load, times * top, seconds)
-    over = time.monotonic()
-    for each in (asking, *waiting):
+    good, refused, other = await calls(
+        folder, server.port, callers, seconds, callers / (times * top) * 1000
+    )
+    cpu = (server.cpu_seconds() - used) / seconds
+    for each in beside:
         each.cancel()
-    cpu = (server.cpu_seconds() - used) / (over - began)
-    good = [took for when, status, took in load.done if status == 200 and began + 1 < when < over]
-    refused = [took for when, status, took in load.done if status == 503 and when < over]
-    goodput = len(good) / (seconds - 1)
+    over = time.monotonic()
+    goodput = good / seconds
+    offered = (good + refused + other) / seconds
     # Where other processes take from the daemon's core, this tells more than what was done in a second.
     useful = goodput * top_cpu / top / cpu
     print(f"of the daemon's time {useful:.0%} went into answers, at what each cost at the peak")
-    print(f"overload: goodput {goodput:.0f} a second = {goodput / top:.0%} of peak", end="; ")
-    print(f"with {cpu:.0%} of a core: {len(load.done) / cpu / seconds:.0f} answers a core second")
-    print(f"  answered p50 {statistics.median(good) * 1000:.0f} ms, p99 {p99(good):.0f} ms")
-    print(f"  refused {len(refused)}: p50 {statistics.median(refused or [0]) * 1000:.0f}", end=" ")
-    print(f"ms, p99 {p99(refused):.0f} ms; lost {load.lost}; not sent {load.unsent}")
+    print(f"overload: {offered:.0f} calls a second, {offered / top:.1f} times the peak; ", end="")
+    print(f"goodput {goodput:.0f} = {goodput / top:.0%} of peak, with {cpu:.0%} of a core")
     first = [took for status, took in told if status == 503]
-    print(
-        f"  who heeds Retry-After: {len(told)} calls, {len(first)} refused, p99 {p99(first):.0f} ms"
-    )
+    others = [took for status, took in untold if status == 503]
+    print(f"  refused {refused}, otherwise {other}; p99 of refusals ", end="")
+    print(f"{p99(first):.0f} ms of {len(first)} to who heeds Retry-After, ", end="")
+    print(f"{p99(others):.0f} ms of {len(others)} to who does not")
     print(f"  /healthz p50 {statistics.median(asked) * 1000:.0f} ms", end=", ")
     print(f"p99 {p99(asked):.0f} ms, behind the first second {p99(asked[10:]):.0f} ms")
+    load = Load(server.port, callers)
     await offer(load, 0.5 * top, 6)
     last = max((when for when, status, _ in load.done if status == 503), default=over) - over
     slow = [when for when, status, took in load.done if when > over and took > 0.1]
@@ -253,7 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--times", type=float, default=3.0)
-    parser.add_argument("--callers", type=int, default=1000, help="connections, at most")
+    parser.add_argument("--callers", type=int, default=3000, help="connections")
     parser.add_argument("--pin", action="store_true", help="the daemon on a core of its own")
     options = parser.parse_args()
     random.seed(1)
@@ -268,7 +289,7 @@ def main() -> int:
         )
         if options.pin:
             os.sched_setaffinity(server.pid, [core])
-        well = asyncio.run(run(server, options.seconds, options.times, options.callers))
+        well = asyncio.run(run(folder, server, options.seconds, options.times, options.callers))
         return 0 if well else 1
 
 

@@ -200,8 +200,8 @@ def table(title: str, measured: dict[str, list[float]], form: str, *, ratio: boo
     medians = {name: statistics.median(numbers) for name, numbers in measured.items()}
     cells = "  ".join(f"{name} {form.format(median):>7}" for name, median in medians.items())
     *others, last = medians.values()
-    ratios = "  ".join(f"{last / other:.2f}x" for other in others)
-    print(f"  {title:34} {cells}" + (f"   {ratios}" if ratio else ""), flush=True)
+    ratios = "  ".join(f"{last / other:.2f}x" for other in others) if ratio else ""
+    print(f"  {title:34} {cells}   {ratios}", flush=True)
 
 
 def main() -> None:

@@ -196,6 +196,9 @@ class Authenticator:
                 raise GitLabAway(
                     "GitLab asked to be left alone about this token", retry_after=pause
                 )
+            # It is looked at again when it comes to it; here it takes half the time, and they come by the thousand.
+            if digest not in self._asking and (wait := self._invalid.wait(address, now)):
+                raise too_many_invalid(wait)
         elif self._outage.spares(digest, now):
             return caller
         try:

@@ -39,6 +39,10 @@ class SingleFlight(Generic[_Key, _Value]):
         """:return: calls under way."""
         return len(self._flights)
 
+    def __contains__(self, key: _Key) -> bool:
+        """:return: a call is under way."""
+        return key in self._flights
+
     def join(self, key: _Key, start: Callable[[], Coroutine[Any, Any, _Value]]) -> Deferred[_Value]:
         """
         :param key: what is asked.

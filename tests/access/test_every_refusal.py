@@ -340,6 +340,23 @@ class EveryRefusalTests(AccessCase):
         # More than there are places for, and more than may wait for one.
         self.patch(slots, "MOST", 2)
         self.patch(slots, "WAITING", 3)
+        # While one waits for a place the others of its address have emptied the bucket.
+        self.begin()
+        self.gitlab.instead[USER] = None
+        waiting = [
+            Deferred.fromCoroutine(
+                self.access.caller([(b"api-key", f"{TOKEN}-w{number}".encode())], "192.0.2.9")
+            )
+            for number in range(3)
+        ]
+        last: list[object] = []
+        waiting.pop().addBoth(last.append)
+        for _ in range(40):
+            self.access._invalid.sent("192.0.2.9", self.clock.seconds())
+        for each in waiting:
+            each.addErrback(lambda failure: failure.trap(CancelledError))
+            each.cancel()
+        self.grepped(last[0], 429)
         self.begin()
         self.gitlab.instead[USER] = None
         asking = []

@@ -108,7 +108,7 @@ class Knowledge:
         """
         Find what collections say about a question.
 
-        :param askings: each collection once; what is denied is found out here.
+        :param askings: each collection once; what is permitted is found out here.
         :param question: embedded up to 8,192 bytes; blank, nothing is found.
         :param may_read: asked for each source of each collection; None: everything may be read.
         :param use: what to make of the passages; runs in the thread that found them.
@@ -167,12 +167,15 @@ class Knowledge:
                     collection=asking.collection,
                 )
                 continue
-            denied = {
-                source.source_id
-                for source in prepared[asking.collection].sources
-                if may_read is not None and not await may_read(asking.collection, source)
-            }
-            permitted.append(evolve(asking, denied=frozenset(denied)))
+            if may_read is not None:
+                # The search sees a later state: of sources that are not among these it takes nothing.
+                readable = [
+                    source
+                    for source in prepared[asking.collection].sources
+                    if await may_read(asking.collection, source)
+                ]
+                asking = evolve(asking, permitted=frozenset(readable))
+            permitted.append(asking)
         vectors = await self._vectors(prepared, question, deadline)
         clock = self._clock
 

@@ -20,7 +20,7 @@ from gptproxy.knowledge.fusion import Ranking, fused
 from gptproxy.knowledge.loaded import Loaded, LoadedCollections
 from gptproxy.knowledge.nearest import Neighbour, nearest, nearest_rows
 from gptproxy.knowledge.passages import Passage
-from gptproxy.knowledge.reading import ActiveSet, KnowledgeReader
+from gptproxy.knowledge.reading import ActiveSet, KnowledgeReader, Source
 from gptproxy.knowledge.word_query import question_terms, telling_terms, word_query
 
 __all__ = ["CANDIDATES", "Asking", "Model", "search", "vector_hits"]
@@ -75,12 +75,13 @@ class Asking:
 
     :param collection: its name.
     :param min_score: the least cosine; 0: passages that only their words were found by do as well.
-    :param denied: sources that the caller may not read.
+    :param permitted: sources that the caller may read; None: whatever there is. What has come since they were asked
+        about, or has become another's to read, is not among them.
     """
 
     collection: str
     min_score: float = 0.0
-    denied: frozenset[int] = frozenset()
+    permitted: frozenset[Source] | None = None
 
 
 def search(
@@ -109,14 +110,15 @@ def search(
         for asking in askings:
             loaded = collections.current(reader, asking.collection)
             active = loaded.collection.active
+            denied = _denied(reader, loaded, asking)
             vector = _fitting(vectors, active)
             known: dict[int, float] = {}
             if vector is not None:
                 floor = max(_SCORE_FLOOR, asking.min_score)
-                hits = _readable(reader, asking, _Near(reader, loaded, vector, floor))
+                hits = _readable(reader, denied, _Near(reader, loaded, vector, floor))
                 near += hits
                 known = {hit.passage_id: hit.score for hit in hits}
-            words = _words(reader, loaded, asking, question, overdue)
+            words = _words(reader, loaded, denied, question, overdue)
             if active is not None and vector is not None:
                 unknown = [one for _, one in words if one not in known]
                 known |= _similarities(reader, active, unknown, vector)
@@ -189,6 +191,14 @@ def _fitting(
     return vector if vector is not None and len(vector) == active.dimensions else None
 
 
+def _denied(reader: KnowledgeReader, loaded: Loaded, asking: Asking) -> frozenset[int]:
+    """:return: sources that the caller may not read, in the state that is searched."""
+    if asking.permitted is None:
+        return frozenset()
+    sources = reader.sources(loaded.collection)
+    return frozenset(one.source_id for one in sources if one not in asking.permitted)
+
+
 class _Near:
     """A collection's nearest passages, as many as are asked for."""
 
@@ -203,16 +213,16 @@ class _Near:
 
 
 def _readable(
-    reader: KnowledgeReader, asking: Asking, hits: Callable[[int], list[Neighbour]]
+    reader: KnowledgeReader, denied: frozenset[int], hits: Callable[[int], list[Neighbour]]
 ) -> list[Neighbour]:
     """:return: the best hits that the caller may read: more are looked for where some may not be."""
     limit = _DEPTH
     while True:
         found = hits(limit)
-        if not asking.denied:
+        if not denied:
             return found
         sources = reader.sources_of([hit.passage_id for hit in found])
-        readable = [hit for hit in found if sources.get(hit.passage_id, -1) not in asking.denied]
+        readable = [hit for hit in found if sources.get(hit.passage_id, -1) not in denied]
         if len(readable) >= _DEPTH or len(found) < limit:
             return readable[:_DEPTH]
         limit *= 4
@@ -221,7 +231,7 @@ def _readable(
 def _words(
     reader: KnowledgeReader,
     loaded: Loaded,
-    asking: Asking,
+    denied: frozenset[int],
     question: str,
     overdue: Callable[[], bool],
 ) -> list[tuple[float, int]]:
@@ -241,10 +251,10 @@ def _words(
         if found is None:
             return []
         places = [(score, one) for one, score in found]
-        if not asking.denied:
+        if not denied:
             return places
         sources = reader.sources_of([one for _, one in places])
-        readable = [place for place in places if sources.get(place[1], -1) not in asking.denied]
+        readable = [place for place in places if sources.get(place[1], -1) not in denied]
         if len(readable) >= _DEPTH or len(found) < limit:
             return readable[:_DEPTH]
         limit *= 4

@@ -155,6 +155,38 @@ class ConsultTests(ConsultCase):
         self.assertEqual(asked, [("docs", None), ("docs", "a/b")])
         self.assertIn("SQLite secret", self.texts(self.knowledge().find("docs", "SQLite secret")))
 
+    def test_what_comes_while_the_caller_is_judged(self) -> None:
+        """A source that nobody was asked about is not read, nor one that is the members' own since."""
+        secret = [Excerpt("", "SQLite secret")]
+        put_document(self.path, "docs", None, "p/a.md", secret, project="a/b")
+
+        async def may_read(_: str, source: Source) -> bool:
+            put_document(
+                self.path, "docs", None, "q/a.md", secret, project="c/d", members_only=True
+            )
+            put_document(
+                self.path, "docs", None, "p/a.md", secret, project="a/b", members_only=True
+            )
+            return not source.members_only
+
+        found = self.knowledge().consult([Asking("docs")], "SQLite", may_read, _same)
+        texts = self.texts(found)
+        self.assertEqual(texts[0], _TEXTS[1])
+        self.assertNotIn("SQLite secret", texts)
+
+    def test_a_database_in_the_place_of_another(self) -> None:
+        """While the caller is judged: its sources are others, whatever their numbers."""
+        other = self.path.with_name("other.db")
+        put_document(other, "docs", None, "p/a.md", [Excerpt("", "SQLite secret")], project="a/b")
+
+        async def may_read(_: str, source: Source) -> bool:
+            if other.exists():
+                other.replace(self.path)
+            return source.project is None
+
+        found = self.knowledge().consult([Asking("docs")], "SQLite", may_read, _same)
+        self.assertEqual(self.texts(found), [])
+
     def test_collections_that_are_not_there(self) -> None:
         """One of several is told and passed over; the only one fails."""
         askings = [Asking("none"), Asking("docs")]

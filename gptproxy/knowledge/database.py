@@ -120,7 +120,9 @@ def exclusively(path: Path) -> Iterator[None]:
     with naming_errors(path):
         if not path.parent.is_dir():
             raise KnowledgeError(f"{path.parent}: there is no such folder: make it first")
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # A link is not followed: root would make a file wherever the folder's owner lets it lead.
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(lock, flags, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,8 +173,13 @@ def _create(path: Path) -> None:
     if not path.parent.is_dir():
         raise KnowledgeError(f"{path.parent}: there is no such folder: make it first")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-    os.close(descriptor)
     try:
+        with os.fdopen(descriptor):
+            if os.geteuid() == 0:
+                # Fed by root, read by the daemon's user: the folder's owner is whom it is for. By the open file: its
+                # name is his to give to another one.
+                owner = path.parent.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
         connection = sqlite3.connect(name, isolation_level=None)
         try:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES:d}")
@@ -183,10 +190,6 @@ def _create(path: Path) -> None:
         finally:
             connection.close()
         _flush(name)
-        if os.geteuid() == 0:
-            # Fed by root, read by the daemon's user: the folder's owner is whom it is for.
-            owner = path.parent.stat()
-            os.chown(name, owner.st_uid, owner.st_gid)
         _give_name(name, path)
     finally:
         Path(name).unlink(missing_ok=True)

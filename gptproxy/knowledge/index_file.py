@@ -119,12 +119,13 @@ def write_index(
                 if file.tell() != _places(head, len(text))[-1]:
                     raise KnowledgeError(f"{path}: the vectors changed while they were read")
                 file.flush()
+                # As readable as the database, for of passages no text can be told from it; and of whom the folder is
+                # for. By the open file: its name is his to give to another one.
+                os.fchmod(file.fileno(), 0o644)
+                if os.geteuid() == 0:
+                    owner = path.parent.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
                 os.fsync(file.fileno())
-            # As readable as the database, and of whom the folder is for.
-            os.chmod(name, 0o644)  # noqa: PTH101 - of passages no text can be told from it
-            if os.geteuid() == 0:
-                owner = path.parent.stat()
-                os.chown(name, owner.st_uid, owner.st_gid)
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)

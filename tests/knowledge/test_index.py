@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from unittest import mock
 
@@ -66,6 +67,28 @@ def test_a_failure_leaves_the_earlier_one(tmp_path: Path) -> None:
         _write(path, evolve(_HEAD, count=6))
     assert map_index(path) is not None
     assert [one.name for one in tmp_path.iterdir()] == ["k.index"]
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_link_in_its_place(tmp_path: Path, user: int) -> None:
+    """Whose folder it is may put one there while root writes: what it leads to stays as it is."""
+    other = tmp_path / "shadow"
+    other.touch(0o600)
+    sync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        (new,) = tmp_path.glob(".k.index.*")
+        new.unlink()
+        new.symlink_to(other)
+
+    with (
+        mock.patch("os.fsync", synced),
+        mock.patch("os.geteuid", return_value=user),
+        mock.patch("os.chown", side_effect=AssertionError),
+    ):
+        _write(tmp_path / "k.index")
+    assert other.stat().st_mode & 0o777 == 0o600
 
 
 def test_principal_components() -> None:

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from gptproxy.knowledge.database import open_for_reading, open_for_writing
+from gptproxy.knowledge.database import exclusively, open_for_reading, open_for_writing
 from gptproxy.knowledge.errors import KnowledgeError, OtherModel
 from gptproxy.knowledge.passages import Excerpt
 from gptproxy.knowledge.store import Document, KnowledgeStore
@@ -288,8 +288,33 @@ def test_a_file_system_without_hard_links(tmp_path: Path) -> None:
 @pytest.mark.parametrize("user", [0, 1000])
 def test_root_gives_the_file_to_the_owner_of_the_folder(tmp_path: Path, user: int) -> None:
     """What root feeds the daemon's user can read; other users give nothing away."""
-    with mock.patch("os.geteuid", return_value=user), mock.patch("os.chown") as chown:
+    with mock.patch("os.geteuid", return_value=user), mock.patch("os.fchown") as chown:
         open_for_writing(tmp_path / "knowledge.db").close()
     owner = tmp_path.stat()
     expected = [(owner.st_uid, owner.st_gid)] if user == 0 else []
     assert [call.args[1:] for call in chown.call_args_list] == expected
+
+
+def test_a_lock_that_leads_elsewhere(tmp_path: Path) -> None:
+    """Is not followed: root would make a file wherever the folder's owner wants one."""
+    elsewhere = tmp_path / "nologin"
+    (tmp_path / "knowledge.db.lock").symlink_to(elsewhere)
+    with pytest.raises(KnowledgeError), exclusively(tmp_path / "knowledge.db"):
+        pass
+    assert not elsewhere.exists()
+
+
+def test_the_file_is_given_away_and_not_its_name(tmp_path: Path) -> None:
+    """Whose folder it is may put a link in its place: what that leads to stays root's."""
+    given: list[Path] = []
+
+    def fchown(descriptor: int, user: int, group: int) -> None:
+        given.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    with (
+        mock.patch("os.geteuid", return_value=0),
+        mock.patch("os.fchown", fchown),
+        mock.patch("os.chown", side_effect=AssertionError),
+    ):
+        open_for_writing(tmp_path / "knowledge.db").close()
+    assert [one.name.startswith(".knowledge.db.") for one in given] == [True]

@@ -97,7 +97,8 @@ class GroupedWrites:
         ended, self._being_written = self._being_written, []
         self._writing = None
         for done in ended:
-            done.callback(result)  # of a Failure, it is an errback
+            if not done.called:  # the first who is told of a failure may have the others cancelled
+                done.callback(result)  # of a Failure, it is an errback
         # What came meanwhile goes now, where it is a whole group or its time has passed.
         if self._hurried or self._is_full() or self._timer is None:
             self._begin()

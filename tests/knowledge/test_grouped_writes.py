@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -102,6 +103,20 @@ class GroupedWritesTests(SynchronousTestCase):
         for one in (first, second):
             self.failureResultOf(one, ZeroDivisionError)
         self.assertNoResult(third)
+        self.writing[1].callback(None)
+        self.successResultOf(third)
+
+    def test_a_failure_that_cancels_the_others(self) -> None:
+        """As the first batch that fails does with all that are under way: nobody is told twice."""
+        first, second = self.write("a"), self.write("b")
+        told = first.addErrback(lambda _: second.cancel())
+        self.groups.hurry()
+        self.writing[0].errback(ZeroDivisionError())
+        self.successResultOf(told)
+        self.failureResultOf(second, CancelledError)
+        gc.collect()  # then Twisted tells of what nobody has taken
+        self.assertEqual(self.flushLoggedErrors(), [])
+        third = self.write("c")
         self.writing[1].callback(None)
         self.successResultOf(third)
 

@@ -28,15 +28,25 @@ def service_environment(
     :param root: what stands before the paths.
     :return: what is to be added.
     """
-    if config not in (None, DEFAULT_PATH) or not (root / DEFAULT_PATH.relative_to("/")).exists():
+    if config not in (None, DEFAULT_PATH) or not _is_there(root / DEFAULT_PATH.relative_to("/")):
         return {}
+    credentials = root / "run/credentials"
     # A worker that shares the port (gptproxy@1.service) has its own copy.
-    running = sorted((root / "run/credentials").glob("gptproxy*.service"))
+    running = [credentials / "gptproxy.service", *sorted(credentials.glob("gptproxy@*.service"))]
     state = root / "var/lib/gptproxy"
     found = {
-        "CREDENTIALS_DIRECTORY": str(running[0]) if running else None,
-        "STATE_DIRECTORY": str(state) if state.is_dir() else None,
+        "CREDENTIALS_DIRECTORY": next((str(one) for one in running if _is_there(one)), None),
+        "STATE_DIRECTORY": str(state) if _is_there(state) else None,
     }
     return {
         name: value for name, value in found.items() if value is not None and name not in environ
     }
+
+
+def _is_there(path: Path) -> bool:
+    """:return: whether it can be seen: one who may not look into its folder has nothing of it."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True

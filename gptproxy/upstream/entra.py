@@ -32,6 +32,9 @@ __all__ = ["EntraTokens", "NoToken", "read_assertion"]
 AHEAD_SECONDS = 300.0
 """So long before its end a token is fetched anew: two or three outages of the token server's fit in."""
 
+AGAIN_SECONDS = 30.0
+"""So long a token is not fetched ahead again: a managed identity's service may give the one it keeps until late."""
+
 TROUBLE_SECONDS = 5.0
 """How long the token server is not asked again after it gave none: calls come faster than it recovers."""
 
@@ -66,11 +69,17 @@ class NoToken(Exception):
 class _Token:
     """
     :param value: what goes into the Authorization field.
+    :param came: when it was fetched, in seconds.
     :param ends: when it is no good any more, in seconds.
     """
 
     value: bytes = field(repr=False)
+    came: float
     ends: float
+
+    def is_due(self, now: float) -> bool:
+        """:return: the next one is to be fetched."""
+        return self.ends - now < AHEAD_SECONDS and now - self.came >= AGAIN_SECONDS
 
 
 def read_assertion(path: Path) -> bytes:
@@ -119,7 +128,7 @@ class EntraTokens:
         now = self._clock.seconds()
         token = self._tokens.get(upstream)
         if token is not None and now < token.ends:
-            if token.ends - now < AHEAD_SECONDS and not self._is_in_trouble(upstream, now):
+            if token.is_due(now) and not self._is_in_trouble(upstream, now):
                 ahead = self._flights.join(upstream, lambda: self._fetch(upstream, entra))
                 ahead.addErrback(self._not_ahead, upstream)
             return token.value
@@ -219,7 +228,8 @@ class EntraTokens:
         members = content if isinstance(content, dict) else {}
         value = members.get("access_token")
         if answer.status == 200 and isinstance(value, str) and _TOKEN.fullmatch(value):
-            return _Token(value.encode("ascii"), self._clock.seconds() + self._lasts(members))
+            now = self._clock.seconds()
+            return _Token(value.encode("ascii"), now, now + self._lasts(members))
         code = members.get("error")
         named = f", {code}" if isinstance(code, str) and _CODE.fullmatch(code) else ""
         raise NoToken(f"the token server answered {answer.status}{named}")

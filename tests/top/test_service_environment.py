@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -37,6 +38,20 @@ def test_no_service(tmp_path: Path) -> None:
     """Without its configuration there is none, whatever stands beside."""
     (tmp_path / "var/lib/gptproxy").mkdir(parents=True)
     assert service_environment({}, None, tmp_path) == {}
+
+
+def test_an_ordinary_user(root: Path) -> None:
+    """May not look into /etc/gptproxy: that is for whoever reads the configuration to say, not a traceback."""
+    refused = PermissionError(13, "Permission denied")
+    with mock.patch.object(Path, "stat", side_effect=refused):
+        assert service_environment({}, None, root) == {}
+
+
+def test_other_services(root: Path) -> None:
+    """Of a like name have credentials of their own."""
+    (root / "run/credentials/gptproxy-exporter.service").mkdir()
+    found = service_environment({}, None, root)["CREDENTIALS_DIRECTORY"]
+    assert found.endswith("/gptproxy.service")
 
 
 def test_what_is_said_wins(root: Path) -> None:

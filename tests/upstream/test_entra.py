@@ -124,6 +124,17 @@ class EntraTokensTests(EntraCase):
         self.assertEqual(len(self.server.asked), 2)
         self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-2"))
 
+    def test_the_same_token_again(self) -> None:
+        """Is what a managed identity's service may give until late: it is not asked at every call."""
+        tokens = self.tokens(*(granted(1, lasts) for lasts in (3600, 200, 170, 140)))
+        self.successResultOf(self.ask(tokens))
+        self.clock.advance(3400)
+        for fetched in (2, 3, 4):
+            for _ in range(5):
+                self.assertTrue(self.successResultOf(self.ask(tokens)).endswith(b"-1"))
+            self.assertEqual(len(self.server.asked), fetched)
+            self.clock.advance(30)
+
     def test_fetched_ahead_in_vain(self) -> None:
         """The old one is used to its end; the token server is left alone for a few seconds."""
         tokens = self.tokens(granted(1), *[error(400)] * 2, granted(2))

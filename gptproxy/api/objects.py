@@ -31,11 +31,12 @@ from gptproxy.ownership import (
     ReferenceScan,
     TooManyReferences,
     not_found,
+    query_references,
 )
 from gptproxy.upstream import UpstreamAnswer
 from gptproxy.wire import BrokenJSON, Refusal
 
-__all__ = ["Items", "Objects", "kept_apart", "refused_reference"]
+__all__ = ["Items", "Objects", "kept_apart", "named_in_query", "refused_reference"]
 
 FINE_TUNED = "ft:"
 """What the names of models that callers made begin with."""
@@ -259,6 +260,18 @@ class Objects:
         :param claims: ids and kinds.
         """
         await self.ownership.record(caller.owner, upstream, list(claims))
+
+
+def named_in_query(query: bytes) -> list[str]:
+    """
+    :param query: a target's.
+    :return: the ids that it names.
+    :raise Refusal: 400, where it cannot be told which.
+    """
+    try:
+        return query_references(query)
+    except TooManyReferences as error:
+        raise refused_reference(str(error)) from error
 
 
 def kept_apart() -> Refusal:

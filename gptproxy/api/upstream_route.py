@@ -15,12 +15,11 @@ from gptproxy.access import Authenticator, Caller, model_not_allowed
 from gptproxy.api.endpoint import Endpoint
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, missing_model
-from gptproxy.api.objects import FINE_TUNED, Objects
+from gptproxy.api.objects import FINE_TUNED, Objects, named_in_query
 from gptproxy.api.route_table import ModelRule, Operation, Route
 from gptproxy.api.turns import Turns
 from gptproxy.config import Settings, UpstreamSettings
 from gptproxy.http import Fields
-from gptproxy.ownership import query_references
 from gptproxy.upstream import (
     Call,
     Sender,
@@ -118,13 +117,14 @@ class UpstreamRoute(Endpoint):
         """
         :param exchange: the call.
         :return: ids of objects that the path and the query name.
+        :raise Refusal: 400, where it cannot be told which.
         """
         names: set[str] = set()
         if self._names:
             segments = self.path_segments(exchange)
             names.update(segments[place] for place in self._names)
         if exchange.query:
-            names.update(self.private(query_references(exchange.query)))
+            names.update(self.private(named_in_query(exchange.query)))
         return names
 
     async def items(

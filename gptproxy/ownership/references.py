@@ -88,6 +88,7 @@ _BETWEEN_QUOTES: Final = frozenset(name.encode() for name in (*NAMES - {"model"}
 _MOST_QUOTES: Final = 2048
 """Up to so many a text is taken apart at them, at 0.05 us each. In what has more it is searched for what names have."""
 
+# "id" stands for those that are objects with an id too: audio, prompts, workflows.
 _HINTS: Final = (
     b"_id",
     b'"id"',
@@ -283,14 +284,23 @@ def form_references(name: str, value: str, *, is_file: bool = False) -> list[str
     if value.lstrip()[:1] in ("{", "["):
         try:
             json.loads(value)
-        except (ValueError, RecursionError):
+        except json.JSONDecodeError:
             return []
+        except (ValueError, RecursionError) as error:
+            # Too many digits, or too deep, for this reader alone.
+            raise TooManyReferences(name) from error
         text = value.encode()
         if parts:
             text = b'{"%b":%b}' % (parts[-1].encode(), text)
         scan = ReferenceScan(text)
-        scan.step(len(text) + 1)
-        return [*scan.ids, *scan.saved]
+        try:
+            scan.step(len(text) + 1)
+            found = [*scan.ids, *scan.saved]
+            "".join(found).encode()
+        except ValueError as error:
+            # Python's reader takes half of a surrogate pair for text, which nobody can look up.
+            raise TooManyReferences(name) from error
+        return found
     return [value] if parts and value.startswith(_PREFIXES.get(parts[-1], "")) else []
 
 
@@ -298,6 +308,7 @@ def query_references(query: bytes) -> list[str]:
     """
     :param query: a target's query.
     :return: the ids that it names.
+    :raise TooManyReferences: it cannot be told which objects are meant.
     """
     found: list[str] = []
     for part in query.split(b"&"):

@@ -22,7 +22,7 @@ MAX_HEAD_BYTES: Final = 8192
 """Of one part: a disposition with a file's name of 255 characters in percent-encoding has a tenth."""
 
 MAX_VALUE_BYTES: Final = 65_536
-"""Of a field that is kept; prompts are the longest, 32,000 characters."""
+"""Of a field that is kept; prompts are the longest, 32,000 characters. What is longer must be no JSON."""
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = rb'"(?:[^"\\\r\n\x00]|\\["\\])*+"'
@@ -170,6 +170,9 @@ class FormScan:
         if self._open is not None and self._kept and size:
             self._value += self._buffer[:size]
             if len(self._value) > MAX_VALUE_BYTES:
+                if bytes(self._value.lstrip()[:1]) in (b"", b"{", b"["):
+                    # It may name something, and nobody would see it.
+                    raise BrokenForm("a field that may be JSON is too long")
                 self._kept = False
                 self._value.clear()
         if self._begun:

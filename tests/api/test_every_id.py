@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import orjson
 
 from gptproxy.api import ROUTES, Operation, Route
@@ -135,3 +137,27 @@ class EveryIdTests(ObjectsTestCase):
                 self.assertNotIn(THEIRS.encode(), self.sending.read)
             tried.add(route.path)
         self.assertGreater(len(tried), 10)
+
+    def test_forms_that_are_hard_to_read(self) -> None:
+        """Padded beyond what is kept of a field, or with what Python alone reads otherwise."""
+        for route, operation in self.operations():
+            if operation.body not in (Body.FORM, Body.CHECKED_UPLOAD):
+                continue
+            for more in (" " * 65_536, ',"x":' + "1" * 5000, r',"x":{"file_id":"\ud800"}'):
+                body = form(("model", "gpt-4"), ("x", f'{{"file_id":"{THEIRS}"{more}}}'))
+                path = self.path_of(route)
+                answer = self.ask(operation.method.decode(), path, body, FORM)
+                # 404: the upstream that keeps what the path names does not have the route.
+                self.assertIn(answer.status, (400, 404), path)
+                self.assertEqual(self.sending.calls, [], path)
+                self.assertNotIn(THEIRS.encode(), self.sending.read)
+
+    def test_queries_that_cannot_be_told(self) -> None:
+        """Of any route: they are the caller's mistake, and no failure of ours."""
+        self.own("file-1")
+        for target in ("/files/file-1", "/files", "/files/file-1/content"):
+            for value in (r'{"file_id":"\ud800"}', '{"file_id":"f","x":' + "1" * 5000 + "}"):
+                answer = self.ask("GET", f"{target}?x={quote(value)}")
+                self.assertEqual(answer.status, 400)
+                self.assertEqual(error_of(answer)["code"], "invalid_reference")
+        self.assertEqual(self.sending.calls, [])

@@ -151,6 +151,22 @@ def test_forms(name: str, value: str, expected: list[str]) -> None:
     assert form_references(name, value) == expected
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"file_id":"f1","x":' + "1" * 5000 + "}",
+        '{"file_id":"f1","x":' + "[" * 50_000 + "]" * 50_000 + "}",
+        r'{"file_id":"\ud800"}',
+        r'{"\ud800":"x"}',
+        '{"a":{"b":{},"type":"item_reference","id":"x"}}',
+    ],
+)
+def test_forms_that_other_readers_read_otherwise(value: str) -> None:
+    """Python bounds a number's digits and a text's levels, and takes half of a pair for a character."""
+    with pytest.raises(TooManyReferences):
+        form_references("tool", value)
+
+
 def test_queries() -> None:
     """Decoded as the upstream decodes them."""
     query = b"limit=1&file%5fid=f%31&include[]=x&thread_id=t&after=a"

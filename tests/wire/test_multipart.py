@@ -99,6 +99,14 @@ def test_refused(body: bytes, step: int) -> None:
         scanned(body, step)
 
 
+@pytest.mark.parametrize("begin", [b'{"file_id":"f1"', b'\r\n ["f1"', b""])
+@pytest.mark.parametrize("step", [1024, 1 << 20])
+def test_a_long_field_that_may_be_json(begin: bytes, step: int) -> None:
+    """Is refused: what it names would not be seen, padded so."""
+    with pytest.raises(BrokenForm, match="JSON"):
+        scanned(part(b"a", begin + b" " * 65_537) + END, step)
+
+
 def test_spellings_that_clients_have() -> None:
     """Quoted pairs, no quotes, other fields, an empty file's name (which makes no file)."""
     body = (

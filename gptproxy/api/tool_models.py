@@ -1,5 +1,5 @@
 """
-The models that a call's tools use beside its own.
+The models that a call uses beside the one it names: its tools', and those that some servers alone would see.
 
 May import the access room and this one. Of the tools that the makers run, the one that makes images has a model
 (https://platform.openai.com/docs/guides/tools-image-generation).
@@ -32,6 +32,11 @@ def check_tools(caller: Caller, call: JSONCall) -> None:
     :param call: what they ask.
     :raise Refusal: 403, where one of its tools uses another; 400, where that cannot be told.
     """
+    for name in call.spans:
+        # Servers written in Go (Ollama, LocalAI) read it as the model, and the last one counts
+        # (https://pkg.go.dev/encoding/json#Unmarshal).
+        if name != "model" and name.lower() == "model":
+            raise refused_reference(name)
     span = call.spans.get("tools")
     if span is None:
         return
@@ -43,7 +48,10 @@ def check_tools(caller: Caller, call: JSONCall) -> None:
         raise refused_reference("tools") from error
     for tool in tools if isinstance(tools, list) else []:
         if isinstance(tool, _Pairs) and ("type", _IMAGES) in tool:
-            named = [value for name, value in tool if name == "model" and value is not None]
+            # Whichever of several a parser keeps.
+            named = [
+                IMAGE_MODEL if value is None else value for name, value in tool if name == "model"
+            ]
             for model in named or [IMAGE_MODEL]:
                 if not (isinstance(model, str) and caller.may_use(model)):
                     raise model_not_allowed(str(model))

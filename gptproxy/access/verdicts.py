@@ -7,7 +7,6 @@ dates; what is kept of a credential is a keyed hash of the whole of it, under a 
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections import OrderedDict
 from hashlib import sha256
@@ -86,13 +85,13 @@ class _Hash:
 
 
 class Digester:
-    """Hashes credentials under a random key of this process: what it gives is worth nothing elsewhere."""
+    """Hashes credentials under random keys of this process: what it gives is worth nothing elsewhere."""
 
     def __init__(self) -> None:
-        key = secrets.token_bytes(32)
-        self._bearers = _Hash(key)
-        # What came as JOB-TOKEN is judged as such only: it must share no verdict with the same text as a bearer.
-        self._jobs = _Hash(hmac.digest(key, b"JOB-TOKEN", "sha256"))
+        self._bearers = _Hash(secrets.token_bytes(32))
+        # What came as JOB-TOKEN is judged as such only: it must share no verdict with the same text as a bearer. Made
+        # from the bearers' key, this key would be some bearer's digest.
+        self._jobs = _Hash(secrets.token_bytes(32))
 
     def digest(self, credential: Secret) -> Digest:
         """

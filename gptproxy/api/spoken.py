@@ -41,7 +41,7 @@ def has_sound(call: JSONCall) -> bool:
         return True
     messages = call.content.get("messages")
     if isinstance(messages, list):
-        # Whichever of several members of one name a parser keeps, it keeps one.
+        # Whichever of several members of one name a parser keeps, of one message it keeps one.
         for message in messages:
             if isinstance(message, dict) and "audio" in message:
                 return True

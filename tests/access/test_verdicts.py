@@ -205,14 +205,14 @@ def test_job_tokens_have_digests_of_their_own() -> None:
 
 @pytest.mark.parametrize("token", ["t", "glpat-" + "a" * 20, "e" * 8192])
 def test_digests_are_hmac_sha256(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
-    """Under the process's key, by the standard library's own reckoning."""
-    key = bytes(range(32))
-    monkeypatch.setattr(secrets, "token_bytes", lambda size: key[:size])
+    """Each sort under a key of its own: neither key is what any credential's digest could be."""
+    keys = [b"k" * 32, b"j" * 32]
+    made = iter(keys)
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: next(made))
     digester = Digester()
     text = token.encode()
-    assert digester.digest(Secret(token)) == hmac.digest(key, text, "sha256")
-    job_key = hmac.digest(key, b"JOB-TOKEN", "sha256")
-    assert digester.digest(JobSecret(token)) == hmac.digest(job_key, text, "sha256")
+    for key, credential in zip(keys, (Secret(token), JobSecret(token)), strict=True):
+        assert digester.digest(credential) == hmac.digest(key, text, "sha256")
 
 
 def test_the_whole_token_matters() -> None:
@@ -240,7 +240,7 @@ def test_a_digest_is_worth_nothing_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(secrets, "token_bytes", token_bytes)
     assert Digester().digest(Secret("t")) != Digester().digest(Secret("t"))
-    assert sizes == [32, 32]
+    assert sizes == [32] * 4
     assert len(Digester().digest(Secret("t"))) == 32
 
 

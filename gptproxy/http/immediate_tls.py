@@ -37,7 +37,9 @@ class _ImmediateTLS(TLSMemoryBIOProtocol):
     def __init__(self, factory: ImmediateTLSFactory, wrapped: Any) -> None:
         super().__init__(factory, wrapped)  # type: ignore[no-untyped-call]  # Twisted says no types
         self._records = RecordCount()
-        self._expected = 0  # records of this read, where it is whole ones; 0: read until there is no more
+        self._expected = (
+            0  # records of this read, where it is whole ones; 0: read until there is no more
+        )
 
     def dataReceived(self, data: bytes) -> None:
         """

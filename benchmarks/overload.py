@@ -244,7 +244,7 @@ async def run(folder: Path, server: Server, seconds: float, times: float, caller
     for each in beside:
         each.cancel()
     over = time.monotonic()
-    goodput = good / seconds
+    goodput = (good + sum(status == 200 for status, _ in (*told, *untold))) / seconds
     offered = (good + refused + other) / seconds
     # Where other processes take from the daemon's core, this tells more than what was done in a second.
     useful = goodput * top_cpu / top / cpu

@@ -7,8 +7,8 @@ Run: ``python -m benchmarks.overload [--seconds 10] [--times 3] [--callers 3000]
 is the narrowest place. Peak is what as many connections as keep it busy get out of it, one call after the other. Then
 each of so many callers waits between its calls so long that all together would make three times as many, if they were
 answered at once. None of them heeds a refusal, and each waits for its next answer, because it is not read from for as
-long as it was told to wait. Some others heed it, and come again when they were told to. On a machine with other work the
-figures say little: see how much of a core the daemon got.
+long as it was told to wait. Some others heed it, and come again when they were told to. On a machine with other work
+the figures say little: see how much of a core the daemon got.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from gptproxy.http.request import Request
 from gptproxy.http.request_body import BodyIncomplete, BodyTooLarge
 from gptproxy.http.request_producer import BytesBody, StreamedUpload
 from gptproxy.http.response import Response
+from gptproxy.http.retry_after import asked_seconds
 from gptproxy.http.site import ServerTimeouts, Site
 from gptproxy.http.timer import DeadlineTimer
 
@@ -69,6 +70,7 @@ __all__ = [
     "StreamedUpload",
     "abort_answer",
     "answer_whole",
+    "asked_seconds",
     "backoff_seconds",
     "begin_answer",
     "collect_body",

@@ -26,6 +26,7 @@ from gptproxy.http.client_connection import FirstByteTimeout, ResponseNeverRecei
 from gptproxy.http.collecting import ResponseTooLarge, collect_body
 from gptproxy.http.grammar import MalformedMessage
 from gptproxy.http.request_producer import BytesBody
+from gptproxy.http.retry_after import asked_seconds
 
 __all__ = ["NoAnswer", "OwnAnswer", "OwnCalls", "backoff_seconds"]
 
@@ -40,6 +41,9 @@ _NETWORK_TROUBLE = (
     TLSError,
     defer.TimeoutError,
 )
+
+LONGEST_SECONDS = 1e9
+"""What a server may ask to wait; timers take no more."""
 
 _WORTH_ANOTHER_TRY = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -66,6 +70,8 @@ class OwnAnswer:
     :param retry_after: the Retry-After header as sent, or None.
     :param link: the Link header as sent (RFC 8288), or None.
     :param location: the Location header as sent, or None.
+    :param retry_after_ms: the retry-after-ms header as sent, or None.
+    :param date: the Date header as sent, or None.
     """
 
     status: int
@@ -73,11 +79,13 @@ class OwnAnswer:
     retry_after: str | None = None
     link: str | None = None
     location: str | None = None
+    retry_after_ms: str | None = None
+    date: str | None = None
 
     def wait_seconds(self) -> float:
-        """:return: what Retry-After asks for in seconds (RFC 9110 10.2.3); 0 where it does not, or names a date."""
-        asked = self.retry_after or ""
-        return float(asked) if asked.isascii() and asked.isdigit() and len(asked) <= 9 else 0.0
+        """:return: what the server asks to wait, in seconds (RFC 9110 10.2.3); 0 where it does not."""
+        asked = asked_seconds(self.retry_after_ms or "", self.retry_after or "", self.date or "")
+        return min(asked or 0.0, LONGEST_SECONDS)
 
 
 def backoff_seconds(
@@ -226,5 +234,11 @@ class OwnCalls:
             return values[-1].decode("latin-1") if values else None
 
         return OwnAnswer(
-            response.code, content, sent(b"retry-after"), sent(b"link"), sent(b"location")
+            response.code,
+            content,
+            sent(b"retry-after"),
+            sent(b"link"),
+            sent(b"location"),
+            sent(b"retry-after-ms"),
+            sent(b"date"),
         )

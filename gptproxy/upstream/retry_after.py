@@ -1,18 +1,17 @@
 """
 How long does an upstream ask to be left alone? Every form in which it says so.
 
-Pure: imports the HTTP room's type of fields. In order: ``retry-after-ms``; ``retry-after`` in seconds or as a date
-(RFC 9110 10.2.3), which is read against the answer's own ``date``, so that clocks that disagree do no harm;
-``x-ratelimit-reset-requests`` and ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure, of the
-limit that is used up; the words of the error's message as the last resort.
+Pure: imports the HTTP room, which reads what any server may say. In order: ``retry-after-ms``; ``retry-after`` in
+seconds or as a date (RFC 9110 10.2.3), which is read against the answer's own ``date``; of the limit that is used up
+``x-ratelimit-reset-requests`` or ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure; the words of
+the error's message as the last resort.
 """
 
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
 
-from gptproxy.http import Fields
+from gptproxy.http import Fields, asked_seconds
 
 __all__ = ["retry_after_seconds"]
 
@@ -49,28 +48,12 @@ def retry_after_seconds(
     for name, value in fields:
         if name.startswith((b"retry-after", b"x-ratelimit-re", b"date")):
             values.setdefault(name, value.decode("latin-1").strip())
-    for wait in (
-        _number(values.get(b"retry-after-ms", ""), 0.001),
-        _number(values.get(b"retry-after", ""), 1.0),
-        _until(values.get(b"retry-after", ""), values.get(b"date", "")),
-        _reset(values) if throttled else None,
-    ):
-        if wait is not None:
-            return wait
-    return _in_words(message)
-
-
-def _number(text: str, unit_seconds: float) -> float | None:
-    return float(text) * unit_seconds if _NUMBER.fullmatch(text) else None
-
-
-def _until(then: str, now: str) -> float | None:
-    try:
-        seconds = (parsedate_to_datetime(then) - parsedate_to_datetime(now)).total_seconds()
-    # A date without a zone and one with are not to be subtracted: a TypeError.
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return max(0.0, seconds)
+    wait = asked_seconds(
+        values.get(b"retry-after-ms", ""), values.get(b"retry-after", ""), values.get(b"date", "")
+    )
+    if wait is None and throttled:
+        wait = _reset(values)
+    return _in_words(message) if wait is None else wait
 
 
 def _reset(values: dict[bytes, str]) -> float | None:
@@ -99,7 +82,7 @@ def _duration(text: str) -> float | None:
     """:return: the seconds of ``6m0s``, ``120ms`` or a plain number; None for anything else."""
     if _DURATION.fullmatch(text):
         return sum(float(number) * _UNITS_SECONDS[unit] for number, unit in _PART.findall(text))
-    seconds = _number(text, 1.0)
+    seconds = float(text) if _NUMBER.fullmatch(text) else None
     return seconds if seconds is not None and seconds <= _LONGEST_RESET_SECONDS else None
 
 

@@ -3,8 +3,8 @@ How long does an upstream ask to be left alone? Every form in which it says so.
 
 Pure: imports the HTTP room, which reads what any server may say. In order: ``retry-after-ms``; ``retry-after`` in
 seconds or as a date (RFC 9110 10.2.3), which is read against the answer's own ``date``; of the limit that is used up
-``x-ratelimit-reset-requests`` or ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure; the words of
-the error's message as the last resort.
+``x-ratelimit-reset-requests`` or ``-tokens``, durations such as ``6m0s`` at OpenAI, plain numbers at Azure; the words
+of the error's message as the last resort.
 """
 
 from __future__ import annotations

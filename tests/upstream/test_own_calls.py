@@ -154,7 +154,7 @@ class OwnCallsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(asking).status, 200)
 
     def test_retry_after_that_is_no_number(self) -> None:
-        """A date that nothing tells the time to, a sign, digits of other scripts or far too many: no wait of its own."""
+        """A date without the time, a sign, digits of other scripts or far too many: no wait of its own."""
         for value in ("Wed, 21 Oct 2026 07:28:00 GMT", "-1", "", "\u0663", "9" * 13, None):
             self.assertEqual(OwnAnswer(429, b"", value).wait_seconds(), 0.0)
         self.assertEqual(OwnAnswer(429, b"", "120").wait_seconds(), 120.0)

@@ -3,7 +3,8 @@ Two workers beside one: what a call costs, and what is lost when a worker is kil
 
 Run: ``python -m benchmarks.workers [--seconds 4] [--rounds 3] [--kills 20]``. It needs nginx and wrk (Debian: ``apt
 install nginx-light wrk``), and ``perf`` for instructions. What is printed: CPU microseconds and instructions a call of
-the whole daemon, the parent included, with one worker and with two, in turn under the same load; and for each ``kill
+the whole daemon, the parent included, with one worker and with two, in turn: as many as they can do, and at a pace that
+one can keep, where the cores have room (at the former two share theirs with the callers); and for each ``kill
 -9`` of a worker under load the calls that failed on its connections and on others', connections that were refused, and
 the time until all workers were ready again; the status is 1 where that took more than a second, or a call failed on
 others' connections. The worker is stopped before it is looked at which connections it has.
@@ -37,6 +38,8 @@ CALLS_A_CONNECTION = 20
 SETTLED_SECONDS = 6.0
 """Each is killed in its turn, so long after it was: a worker's age at which it is replaced at once."""
 BACK_SECONDS = 30.0
+PACE_MILLISECONDS = 8
+"""Between two calls of a connection: some 3,500 calls a second in all, half of what one worker can do."""
 READY = "workers are ready"
 
 
@@ -203,9 +206,9 @@ def costs(servers: dict[str, Server], script: Path, rounds: int, seconds: int) -
         told = "" if instructions is None else f", {instructions / 1000:.0f} thousand instructions"
         print(f"{name}: {cpu:.1f} us of CPU a call{told}, {rate:.0f} calls a second")
     (one, one_counted), (two, two_counted) = medians.values()
-    print(f"CPU a call, two workers to one: {two / one:.3f}")
+    print(f"  CPU a call, two workers to one: {two / one:.3f}")
     if one_counted and two_counted:
-        print(f"instructions a call, two workers to one: {two_counted / one_counted:.3f}")
+        print(f"  instructions a call, two workers to one: {two_counted / one_counted:.3f}")
 
 
 def main() -> int:
@@ -237,7 +240,14 @@ def main() -> int:
         while READY not in log.read_text():
             time.sleep(0.05)
         if chosen.rounds:
+            print("as many as they can do")
             costs(servers, script, chosen.rounds, chosen.seconds)
+            paced = folder / "paced.lua"
+            paced.write_text(
+                f"{script.read_text()}function delay() return {PACE_MILLISECONDS} end\n"
+            )
+            print("the same pace for both")
+            costs(servers, paced, chosen.rounds, chosen.seconds)
         if chosen.kills:
             return 0 if asyncio.run(kills(two, log, chosen.kills)) else 1
     return 0

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.internet.interfaces import IReactorTime
-
-from gptproxy.access import Authenticator, Caller
+from gptproxy.access import Caller
 from gptproxy.api.endpoint import known_caller
 from gptproxy.api.exchange import Exchange
 from gptproxy.api.json_call import JSONCall, read_json_call
-from gptproxy.api.objects import Objects
-from gptproxy.api.route_table import ModelRule, Operation, Route
+from gptproxy.api.route_table import ModelRule
 from gptproxy.api.spoken import has_sound
 from gptproxy.api.tool_models import check_tools
 from gptproxy.api.turns import Turns
 from gptproxy.api.upstream_route import UpstreamRoute, loggable, patience_of, refuse_compressed
-from gptproxy.config import Settings
 from gptproxy.http import whole_body
-from gptproxy.upstream import Call, Sender
+from gptproxy.upstream import Call
 
 __all__ = ["Augmenter", "ModelCall"]
 
@@ -45,44 +41,10 @@ class Augmenter(Protocol):
 
 
 class ModelCall(UpstreamRoute):
-    """
-    One such route.
+    """One such route."""
 
-    :param route: which.
-    :param operation: its POST.
-    :param clock: for durations, and the turns in which large bodies are read.
-    :param settings: upstreams and bounds.
-    :param authenticator: judges the credential.
-    :param sender: carries the call out.
-    :param objects: knows whose stored objects are; None where nobody's are kept.
-    :param in_deployment: the path names the model before the route.
-    :param augmenter: where the route's calls may be about the organisation's documents.
-    """
-
-    def __init__(
-        self,
-        route: Route,
-        operation: Operation,
-        clock: IReactorTime,
-        settings: Settings,
-        authenticator: Authenticator,
-        sender: Sender,
-        objects: Objects | None = None,
-        *,
-        in_deployment: bool = False,
-        augmenter: Augmenter | None = None,
-    ) -> None:
-        super().__init__(
-            route,
-            operation,
-            clock,
-            settings,
-            authenticator,
-            sender,
-            objects,
-            in_deployment=in_deployment,
-        )
-        self._augmenter = augmenter
+    augmenter: Augmenter | None = None
+    """Where the route's calls may be about the organisation's documents."""
 
     async def answer(self, exchange: Exchange) -> None:
         """
@@ -117,8 +79,8 @@ class ModelCall(UpstreamRoute):
         if sealed is not None and any(each.upstream.name == sealed for each in targets):
             # Encrypted reasoning can be read by the upstream alone that wrote it.
             keeper, targets = sealed, self.targets(caller, call.model, sealed)
-        if self._augmenter is not None and caller.azure_key is None:
-            call = await self._augmenter.augmented(call, exchange, self.turns, caller)
+        if self.augmenter is not None and caller.azure_key is None:
+            call = await self.augmenter.augmented(call, exchange, self.turns, caller)
         made = self._is_stored(call)
         answer = await self.send(
             exchange,

@@ -70,11 +70,9 @@ def api_tree(
         if operation.body is Body.FORM:
             return FormCall(*given, in_deployment=in_deployment)
         if operation.body is Body.JSON and operation.model in _OF_MODEL:
-            return ModelCall(
-                *given,
-                in_deployment=in_deployment,
-                augmenter=augmenter if route.path in AUGMENTED else None,
-            )
+            call = ModelCall(*given, in_deployment=in_deployment)
+            call.augmenter = augmenter if route.path in AUGMENTED else None
+            return call
         return ObjectList(*given) if operation.lists else PassedCall(*given)
 
     def endpoints(*, in_deployment: bool) -> dict[str, dict[bytes, Endpoint]]:

@@ -152,9 +152,13 @@ def operation(path: str, method: bytes = b"POST") -> Operation:
     return next(each for each in route(path).operations if each.method == method)
 
 
-def model_call(path: str, clock: Clock, *rooms: object, **options: object) -> ModelCall:
+def model_call(
+    path: str, clock: Clock, *rooms: object, augmenter: object = None, **options: object
+) -> ModelCall:
     """:return: the endpoint of a route whose body names a model, as the daemon makes it."""
-    return ModelCall(route(path), operation(path), clock, *rooms, **options)
+    call = ModelCall(route(path), operation(path), clock, *rooms, **options)
+    call.augmenter = augmenter
+    return call
 
 
 class Upstream:

@@ -26,6 +26,12 @@ __all__ = ["Document", "KnowledgeStore", "SourceRow", "Written"]
 # What one transaction removes at most: its write-ahead log stays at some megabytes.
 _DOCUMENTS_AT_ONCE = 50
 
+# A set that has no vectors any more is as one that never had: the next may have another length.
+_FORGET_LENGTHS = (
+    "UPDATE embedding_sets SET dimensions = NULL WHERE dimensions IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM vectors WHERE vectors.set_id = embedding_sets.set_id)"
+)
+
 
 class KnowledgeStore:
     """
@@ -124,6 +130,7 @@ class KnowledgeStore:
                 "UPDATE embedding_sets SET state = 'retired' WHERE collection_id NOT IN"
                 " (SELECT collection_id FROM sources)"
             )
+            execute(_FORGET_LENGTHS)
         self.vectors.drop_retired()
         with self._writing():
             execute(
@@ -187,6 +194,9 @@ class KnowledgeStore:
         :return: how many documents were removed.
         """
         removed = self._remove(source_id, whole=False)
+        if removed:
+            with self._writing():
+                self._connection.execute(_FORGET_LENGTHS)
         self.note_synced(source_id, now)
         return removed
 
